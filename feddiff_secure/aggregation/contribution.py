@@ -1,0 +1,59 @@
+"""What one owner adds to a secure sum: its rounded value plus its noise share, in the ring.
+
+Nothing else of an owner ever enters a sum, and nothing leaves the owner without the noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feddiff_crypto.fixedpoint import RingArray, round_nearest, saturate
+from feddiff_privacy.noise import DiscreteGaussian
+from feddiff_privacy.randomness import SecureBytes
+from feddiff_secure.aggregation.grid import ReleaseGrid
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One owner's vector for a secure sum, and what only the owner may know about it.
+
+    Attributes:
+        vector: ring elements, shape (dimension,): masked next, never sent as it is.
+        saturated: fraction of coordinates that hit the coordinate bound. Computed from private
+            data: for the owner's own log.
+    """
+
+    vector: RingArray
+    saturated: float
+
+
+def contribution(
+    value: NDArray[np.float64],
+    grid: ReleaseGrid,
+    *,
+    coordinate_bound: int,
+    share_std: float,
+    source: SecureBytes,
+) -> Contribution:
+    """Round, project onto the public box, add the noise share, reduce into the ring.
+
+    Args:
+        value: the clipped sum (or the count), flattened to (dimension,).
+        grid: the release's grid.
+        coordinate_bound: public bound on a coordinate, grid units.
+        share_std: standard deviation of this owner's noise share in grid units; 0 adds none (the
+            non-private baseline).
+        source: secure randomness.
+
+    Raises:
+        ValueError: another number of coordinates than the grid's.
+    """
+    if value.shape != (grid.dimension,):
+        raise ValueError(f"value has shape {value.shape}, the grid ({grid.dimension},)")
+    rounded, saturated = saturate(round_nearest(value, grid.scale), coordinate_bound)
+    if share_std > 0:
+        rounded += DiscreteGaussian(share_std).sample(grid.dimension, source)
+    return Contribution(vector=grid.ring.to_ring(rounded), saturated=saturated)

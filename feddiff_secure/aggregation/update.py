@@ -1,0 +1,89 @@
+"""The public update rule: from noised sums to the model. Elementwise numpy, no torch.
+
+Everything here is post-processing of noised sums, so it costs no privacy, and a verifier can
+repeat it from the recorded sums alone.
+
+    W_{t+1} = Y_t − η · S_t / (scale · N),     Y_t = W_t + β (W_t − W_{t−1})
+    model   = mean of the last half of the iterates
+
+S_t is the decoded sum of clipped per-tile gradients at Y_t, and N the public denominator (the
+expected number of tiles in a batch). N is never an owner's true count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRule:
+    """The constants of a run's updates.
+
+    Attributes:
+        step_size: η.
+        momentum: β in [0, 1).
+        denominator: N > 0, expected tiles a batch.
+        scale: grid units per unit of gradient.
+        rounds: T.
+    """
+
+    step_size: float
+    momentum: float
+    denominator: float
+    scale: float
+    rounds: int
+
+    @property
+    def averaged(self) -> int:
+        """How many of the last iterates the model is the mean of."""
+        return max(1, self.rounds // 2)
+
+
+@dataclass(slots=True)
+class Iterates:
+    """The state of the optimisation between rounds.
+
+    Attributes:
+        rule: the constants.
+        weights: W_t, shape (K, D).
+        round_index: t, rounds done.
+    """
+
+    rule: UpdateRule
+    weights: Array
+    round_index: int = 0
+    _previous: Array = field(init=False)
+    _average: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._previous = self.weights.copy()
+        self._average = np.zeros_like(self.weights)
+
+    @property
+    def query(self) -> Array:
+        """Y_t, the point at which owners evaluate their gradients in the next round."""
+        return self.weights + self.rule.momentum * (self.weights - self._previous)
+
+    def apply(self, total: NDArray[np.int64]) -> None:
+        """Take one step with the decoded integer sum, shape (K·D,)."""
+        factor = self.rule.step_size / (self.rule.scale * self.rule.denominator)
+        updated = self.query - factor * total.reshape(self.weights.shape)
+        self._previous, self.weights = self.weights, updated
+        self.round_index += 1
+        if self.round_index > self.rule.rounds - self.rule.averaged:
+            self._average += updated / self.rule.averaged
+
+    def model(self) -> Array:
+        """The mean of the last iterates, once all rounds are done.
+
+        Raises:
+            RuntimeError: called before the last round.
+        """
+        if self.round_index != self.rule.rounds:
+            raise RuntimeError(f"model after {self.round_index} of {self.rule.rounds} rounds")
+        return self._average

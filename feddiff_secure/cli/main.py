@@ -1,0 +1,80 @@
+"""The entry point: commands, and the one place where errors become two lines and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Protocol, runtime_checkable
+
+import typer
+
+from feddiff_secure.cli.console import print_error
+from feddiff_secure.cli.inspect_command import data_app
+from feddiff_secure.cli.predict_command import predict
+from feddiff_secure.cli.run_command import run
+from feddiff_secure.errors import FeddiffError
+from feddiff_secure.version import __version__
+
+app = typer.Typer(
+    name="feddiff-secure",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Private land-cover models from hyperspectral and LiDAR data of several organisations.",
+)
+app.command()(run)
+app.command()(predict)
+app.add_typer(data_app, name="data")
+
+INTERRUPTED = 130
+
+
+@runtime_checkable
+class _UsageMessage(Protocol):
+    """The command-line library's own errors, whichever package its version keeps them in."""
+
+    def format_message(self) -> str: ...
+
+
+def _print_version(value: bool) -> None:  # the signature typer calls
+    if value:
+        typer.echo(f"feddiff-secure {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(  # handled by its callback
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line and exit with the code of the contract."""
+    sys.exit(run_cli(sys.argv[1:]))
+
+
+def run_cli(arguments: list[str]) -> int:
+    """Run one command; returns its exit code. A user's mistake never shows a traceback."""
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries: not the user's to mend
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(arguments, prog_name="feddiff-secure", standalone_mode=False)
+    except FeddiffError as error:
+        print_error(str(error), error.hint)
+        return error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        print_error("interrupted", "start the command again")
+        return INTERRUPTED
+    except Exception as error:
+        if not isinstance(error, _UsageMessage):
+            raise  # a bug: exit 1 with its traceback
+        if not arguments or type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message())
+            return 0
+        print_error(error.format_message() or type(error).__name__, "see feddiff-secure --help")
+        return 2
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,201 @@
+"""`feddiff-secure run`: train one private model over several owners."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from feddiff_secure.cli.console import StageProgress, print_json, stderr
+from feddiff_secure.config.load import check_keys, load_config
+from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.errors import ProtocolAbortedError
+
+_DATA, _PRIVACY, _OWNERS, _RUN = "Data", "Privacy", "Owners", "Run"
+
+
+def run(  # noqa: PLR0917  # one parameter an option, given by name
+    data: Annotated[
+        str | None,
+        typer.Option(help="HDF5 or MAT file. Default: a simulated scene.", rich_help_panel=_DATA),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(help="Separate test file. Default: 20 % by region.", rich_help_panel=_DATA),
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            help="Target ε, or inf for a non-private baseline. Default: 8.",
+            rich_help_panel=_PRIVACY,
+        ),
+    ] = None,
+    delta: Annotated[
+        float | None, typer.Option(help="δ. Default: 1e-5.", rich_help_panel=_PRIVACY)
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            help="Unit of privacy: tile or pixel. Default: tile.", rich_help_panel=_PRIVACY
+        ),
+    ] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of a tile. Default: 1 for tables, 4 for rasters.", rich_help_panel=_PRIVACY
+        ),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            help="distributed, local, or none (with --epsilon inf). Default: distributed.",
+            rich_help_panel=_PRIVACY,
+        ),
+    ] = None,
+    nominal_tiles: Annotated[
+        int | None,
+        typer.Option(
+            help="Public number of training tiles. Default: counted privately.",
+            rich_help_panel=_PRIVACY,
+        ),
+    ] = None,
+    owners: Annotated[
+        int | None,
+        typer.Option(help="Number of owners, at least 2. Default: 4.", rich_help_panel=_OWNERS),
+    ] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(
+            help="iid, dirichlet:A, region or site. Default: iid.", rich_help_panel=_OWNERS
+        ),
+    ] = None,
+    topology: Annotated[
+        str | None, typer.Option(help="Who holds which modality: paired.", rich_help_panel=_OWNERS)
+    ] = None,
+    aggregation: Annotated[
+        str | None, typer.Option(help="masked or plain. Default: masked.", rich_help_panel=_OWNERS)
+    ] = None,
+    colluders: Annotated[
+        int | None,
+        typer.Option(
+            help="Owners who may collude with the coordinator. Default: 1 (0 for two owners).",
+            rich_help_panel=_OWNERS,
+        ),
+    ] = None,
+    dropouts: Annotated[
+        int | None,
+        typer.Option(
+            help="Owners who may drop out of a round. Default: 0.", rich_help_panel=_OWNERS
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Training rounds. Default: 60.", rich_help_panel=_RUN)
+    ] = None,
+    sampling_rate: Annotated[
+        float | None,
+        typer.Option(help="Chance of a tile to enter a round. Default: 1.", rich_help_panel=_RUN),
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="private.", rich_help_panel=_RUN)] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(help="Source of the diffusion branches: simulated.", rich_help_panel=_RUN),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Of partition, simulated scene and public projections; never of keys or noise.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Where owners run: local.", rich_help_panel=_RUN)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda. Default: cpu.", rich_help_panel=_RUN)
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of these options; options win over it.", rich_help_panel=_RUN),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run directory, new. Default: runs/<time>.", rich_help_panel=_RUN),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Train one land-cover model over several owners, with differential privacy.
+
+    Examples:
+
+      feddiff-secure run --epsilon 8
+
+      feddiff-secure run --data pixels.h5 --epsilon 1 --owners 8 --partition region --json
+    """
+    given = {
+        name: value
+        for name, value in locals().items()
+        if value is not None and name not in {"config", "out", "as_json", "quiet"}
+    }
+    settings = _settings(config, given)
+    directory_path = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    metrics, privacy = _execute(settings, directory_path, quiet=quiet)
+    if as_json:
+        print_json({**metrics, "out": str(directory_path), "privacy": privacy})
+    else:
+        _print_summary(metrics, privacy, directory_path)
+
+
+def _settings(config: Path | None, given: dict[str, Any]) -> RunConfig:
+    if config is not None:
+        return load_config(config, given)
+    check_keys(given, "options")
+    return RunConfig(**given)
+
+
+def _execute(
+    settings: RunConfig, out: Path, *, quiet: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    # Imported here: torch and opacus take seconds that --help and a wrong option need not wait.
+    from feddiff_secure.federation.run import simulate  # noqa: PLC0415
+    from feddiff_secure.report.run_directory import RunDirectory  # noqa: PLC0415
+
+    directory = RunDirectory(out)
+    with StageProgress(quiet=quiet) as progress:
+        try:
+            result = simulate(
+                settings,
+                log=directory.log,
+                progress=progress,
+                on_ready=lambda _plan: directory.open(settings),
+            )
+            metrics = directory.finish(result)
+        except ProtocolAbortedError:
+            raise  # releases were made: DIR.partial records them
+        except BaseException:
+            directory.discard()
+            raise
+    return metrics, result.statement.to_json()
+
+
+def _print_summary(metrics: dict[str, Any], privacy: dict[str, Any], out: Path) -> None:
+    typer.echo(
+        f"OA {metrics['oa']:.3f}   AA {metrics['aa']:.3f}   kappa {metrics['kappa']:.3f}   "
+        f"({metrics['n_test']} test pixels, {metrics['test']})"
+    )
+    if privacy["epsilon_target"] is None:
+        typer.echo("no privacy guarantee: non-private baseline")
+    else:
+        typer.echo(
+            f"epsilon {privacy['epsilon']:.3f} (target {privacy['epsilon_target']:g}) at delta "
+            f"{privacy['delta']:g} for one {privacy['unit']}, deployment {privacy['deployment']}"
+        )
+        for row in privacy["adversaries"]:
+            value = math.inf if row["epsilon"] is None else row["epsilon"]
+            typer.echo(f"  {row['name']:<27} {value:8.3f}")
+    seconds = sum(metrics["seconds"].values())
+    typer.echo(f"{out}   ({seconds:.0f} s, {metrics['communication_parameters']} parameters)")
+    stderr.print(f"read {out / 'privacy.md'} and look at {out / 'map.png'}")

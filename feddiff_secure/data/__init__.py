@@ -1,0 +1,1 @@
+"""Scenes, pixel tables, tiles, splits and partitions, and the simulated scene."""

@@ -1,0 +1,102 @@
+"""What a data file holds, for `data inspect`.
+
+It shows counts of the owner's own data to the owner: nothing here may travel.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feddiff_secure.data.scene import Dataset, Modality, PixelTable, Scene
+
+
+def describe(dataset: Dataset, path: Path) -> dict[str, Any]:
+    """Describes a data set in JSON-ready values.
+
+    Args:
+        dataset: as read from `path`.
+        path: the file, for the title only.
+
+    Returns:
+        `file`, `kind` (table or rasters), `shape` or `scenes`, `modalities` (channels,
+        wavelength range in nm, scale, support, range of values), `classes` with counts of
+        labelled pixels, `unlabelled`, numbers of `regions`, `groups` and `sites`, `crs`,
+        `ignored` data sets, and `warnings`.
+    """
+    parts: tuple[Scene | PixelTable, ...] = (
+        dataset.scenes if dataset.table is None else (dataset.table,)
+    )
+    counts = np.zeros(len(dataset.classes) + 1, dtype=np.int64)
+    for part in parts:
+        counts += np.bincount(part.label.ravel(), minlength=counts.size)
+    shapes = sorted({tuple(int(side) for side in part.label.shape) for part in parts})
+    named = dict(zip(dataset.classes, counts[1:].tolist(), strict=True))
+    return {
+        "file": path.name,
+        "kind": "table" if dataset.is_table else "rasters",
+        "scenes": len(dataset.scenes),
+        "shapes": [list(shape) for shape in shapes],
+        "modalities": {
+            name: _describe_modality([part.modalities[name] for part in parts])
+            for name in dataset.layout.names
+        },
+        "classes": named,
+        "unlabelled": int(counts[0]),
+        "regions": _distinct([part.region for part in parts]),
+        "groups": _distinct([part.group for part in parts]),
+        "sites": _sites(parts),
+        "crs": dataset.scenes[0].crs if dataset.scenes else None,
+        "positions": dataset.table is not None and dataset.table.row_col is not None,
+        "ignored": list(dataset.ignored),
+        "warnings": [*dataset.notes, *_warnings(dataset, named)],
+    }
+
+
+def _describe_modality(held: list[Modality]) -> dict[str, Any]:
+    layout = held[0].layout
+    grid = layout.wavelengths_nm
+    return {
+        "channels": len(layout.channels),
+        "names": list(layout.channels),
+        "wavelengths_nm": None if grid is None else [grid[0], grid[-1]],
+        "scale": held[0].scaling.describe(),
+        "support": layout.support,
+        "range": [
+            float(min(modality.values.min() for modality in held)),
+            float(max(modality.values.max() for modality in held)),
+        ],
+    }
+
+
+def _distinct(ids: list[Any]) -> int | None:
+    """How many different ids there are, None where none is given."""
+    known = [np.unique(value) for value in ids if value is not None]
+    return int(np.unique(np.concatenate(known)).size) if known else None
+
+
+def _sites(parts: tuple[Scene | PixelTable, ...]) -> list[str]:
+    names: set[str] = set()
+    for part in parts:
+        if isinstance(part, PixelTable):
+            names |= set() if part.site is None else {str(s) for s in np.unique(part.site)}
+        elif part.site is not None:
+            names.add(part.site)
+    return sorted(names)
+
+
+def _warnings(dataset: Dataset, named: dict[str, int]) -> list[str]:
+    """What an owner should know before training on this."""
+    warnings = [f"class {name!r} has no labelled pixel" for name, n in named.items() if n == 0]
+    if not sum(named.values()):
+        warnings = ["no pixel is labelled: the data can be mapped but not learnt from"]
+    for entry in dataset.layout.modalities:
+        if entry.support == "neighbourhood":
+            warnings.append(
+                f"`{entry.name}` values look beyond their pixel: no pixel-level claim is possible"
+            )
+        if entry.name == "hsi" and entry.wavelengths_nm is None:
+            warnings.append("`hsi` has no wavelengths: bands lie on a normalised index grid")
+    return warnings

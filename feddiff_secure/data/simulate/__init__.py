@@ -1,0 +1,1 @@
+"""Simulated spectra, heights and scenes: public by construction, deterministic by seed."""

@@ -1,0 +1,1 @@
+"""One federated run: the plan, the owners, the coordinator, the rounds."""

@@ -1,0 +1,118 @@
+"""From tiles to what is learnt on: descriptors once, ψ of the labelled pixels, ψ in chunks.
+
+Descriptors of a tile are computed from that tile alone, so they can be computed by its owner,
+once, and kept; the wide Fourier features are made from them where they are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feddiff_privacy.clipping import TileExamples
+from feddiff_secure.data.tiles import TileBlock, TileSet
+from feddiff_secure.federation.progress import Progress
+from feddiff_secure.model.psi import FeatureMap
+
+Descriptors = Mapping[str, Mapping[str, NDArray[np.float32]]]
+
+_TILES_A_STEP = 64  # of 16 pixels; smaller tiles go in larger steps
+_ROWS_A_CHUNK = 8192  # pixels whose ψ is in memory at once while predicting
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """Tiles with the descriptors of their pixels.
+
+    Attributes:
+        tiles: the tiles.
+        parts: for each block of the tiles, its descriptors: by modality and source, one row a
+            pixel.
+    """
+
+    tiles: TileSet
+    parts: tuple[Descriptors, ...]
+
+
+def steps(tiles: TileSet) -> int:
+    """Number of progress steps that `describe` takes: one a tile."""
+    return sum(len(block) for block in tiles)
+
+
+def describe(features: FeatureMap, tiles: TileSet, progress: Progress) -> Described:
+    """Compute the descriptors of every pixel of every tile."""
+    parts = tuple(_describe_block(features, block, progress) for block in tiles)
+    return Described(tiles, parts)
+
+
+def _describe_block(features: FeatureMap, block: TileBlock, progress: Progress) -> Descriptors:
+    step = max(1, _TILES_A_STEP * 16 // (block.height * block.width))
+    found: list[Descriptors] = []
+    for start in range(0, len(block), step):
+        rows = np.arange(start, min(start + step, len(block)))
+        found.append(features.describe(block.take(rows)))
+        progress.advance(len(rows))
+    return {
+        modality: {
+            source: np.concatenate([part[modality][source] for part in found]) for source in sources
+        }
+        for modality, sources in found[0].items()
+    }
+
+
+def labelled_examples(features: FeatureMap, described: Described) -> TileExamples:
+    """ψ, labels and tile ids of the labelled pixels, grouped by tile.
+
+    A modality that the owner does not hold leaves zero columns: it adds nothing to the scores
+    and its part of the gradient is zero.
+    """
+    rows, labels, units = [], [], []
+    for block, parts in zip(described.tiles, described.parts, strict=True):
+        label = block.label.reshape(-1)
+        chosen = np.flatnonzero(label > 0)
+        rows.append(_wide(features, _take(parts, chosen), len(chosen)))
+        labels.append(label[chosen].astype(np.int64) - 1)
+        units.append(np.repeat(block.unit, block.height * block.width)[chosen])
+    return TileExamples.group(
+        np.concatenate(rows).astype(np.float64), np.concatenate(labels), np.concatenate(units)
+    )
+
+
+def predicted_labels(
+    features: FeatureMap, weights: NDArray[np.float64], described: Described
+) -> list[NDArray[np.int16]]:
+    """The most likely class of every pixel: for each block an array (T, h, w) of labels 1..K."""
+    found = []
+    for block, parts in zip(described.tiles, described.parts, strict=True):
+        pixels = block.label.size
+        best = np.empty(pixels, dtype=np.int16)
+        for chunk in _chunks(pixels):
+            scores = _wide(features, _take(parts, chunk), len(chunk)) @ weights.T
+            best[chunk] = scores.argmax(axis=1) + 1
+        found.append(best.reshape(block.label.shape))
+    return found
+
+
+def _wide(features: FeatureMap, parts: Descriptors, rows: int) -> NDArray[np.float32]:
+    """ψ over all modalities, (rows, D), in the order of `FeatureMap.widths`."""
+    expanded = features.expand(parts)
+    columns = [
+        expanded.get(modality, np.zeros((rows, width), dtype=np.float32))
+        for modality, width in features.widths.items()
+    ]
+    return np.concatenate(columns, axis=1)
+
+
+def _take(parts: Descriptors, rows: NDArray[np.int64]) -> Descriptors:
+    return {
+        modality: {source: values[rows] for source, values in sources.items()}
+        for modality, sources in parts.items()
+    }
+
+
+def _chunks(rows: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, rows, _ROWS_A_CHUNK):
+        yield np.arange(start, min(start + _ROWS_A_CHUNK, rows))

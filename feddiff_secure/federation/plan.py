@@ -1,0 +1,273 @@
+"""The plan of a run: every public number that owners agree on before a value is released.
+
+The plan is made from the configuration and the public layout alone. Its canonical JSON is what
+owners receive, check for themselves (`check_plan`), and bind into every signature of every round
+through its digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import rfc8785
+
+from feddiff_crypto.errors import PolicyError
+from feddiff_crypto.masking.policy import Policy
+from feddiff_privacy.accountant import epsilon
+from feddiff_privacy.calibrate import LEAST_FRACTION, calibrate, count_noise_multiplier
+from feddiff_privacy.errors import PrivacyError
+from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.noise import LEAST_STD, share_std
+from feddiff_privacy.sampling import TileSampler
+from feddiff_secure.aggregation.grid import ReleaseGrid, count_grid, gradient_grid
+from feddiff_secure.config.load import config_digest
+from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The public numbers of a run.
+
+    Attributes:
+        session: 16 random bytes as hex; new for every run.
+        config_digest: of the configuration the plan was made from.
+        owners: roster of owner names, in order.
+        dropouts: d. colluders: c.
+        aggregation: `masked` or `plain`.
+        noise: `distributed`, `local` or `none`.
+        epsilon: target, or None for the non-private baseline.
+        delta: δ.
+        classes: K. features: D of the communication module (K × D).
+        rounds: T. attempts: attempts a round may take in all.
+        sampling_rate: Poisson rate of tiles.
+        clip: C.
+        scale: grid units per unit of gradient.
+        noise_multiplier: training noise over sensitivity facing the calibrated observer; 0
+            without noise.
+        train_share_std: one owner's noise in a training round, grid units.
+        count_share_std: one owner's noise in the count of tiles, grid units; None where the
+            number of tiles is public.
+        nominal_tiles: the public number of tiles; None where it is counted.
+    """
+
+    session: str
+    config_digest: str
+    owners: tuple[str, ...]
+    dropouts: int
+    colluders: int
+    aggregation: str
+    noise: str
+    epsilon: float | None
+    delta: float
+    classes: int
+    features: int
+    rounds: int
+    attempts: int
+    sampling_rate: float
+    clip: float
+    scale: float
+    noise_multiplier: float
+    train_share_std: float
+    count_share_std: float | None
+    nominal_tiles: int | None
+
+    @property
+    def policy(self) -> Policy:
+        """Threshold and honest shares, from n, d and c."""
+        return Policy(owners=len(self.owners), dropouts=self.dropouts, colluders=self.colluders)
+
+    @property
+    def calibrated_shares(self) -> int:
+        """Noise shares that the observer of the calibrated row faces.
+
+        With distributed noise it faces the h honest shares of a sum. Local noise is calibrated
+        to hold without aggregation, so one share has to do.
+        """
+        return self.policy.honest_shares if self.noise == "distributed" else 1
+
+    @property
+    def train_grid(self) -> ReleaseGrid:
+        """Grid of the training rounds."""
+        return gradient_grid(self.clip, self.classes * self.features)
+
+    @property
+    def noise_factor(self) -> float:
+        """Noise of the whole sum over that of the calibrated row: the price of less trust."""
+        return math.sqrt(len(self.owners) / self.calibrated_shares)
+
+    def grid(self, phase: str) -> ReleaseGrid:
+        """Grid of a phase, `count` or `train`."""
+        return count_grid() if phase == "count" else self.train_grid
+
+    def share(self, phase: str) -> float:
+        """Standard deviation of one owner's noise share in a phase, grid units."""
+        return (self.count_share_std or 0.0) if phase == "count" else self.train_share_std
+
+    def coordinate_bound(self, phase: str) -> int:
+        """The public box onto which an owner projects its vector in a phase, grid units."""
+        noise = self.share(phase) * math.sqrt(len(self.owners))
+        return self.grid(phase).coordinate_bound(len(self.owners), noise)
+
+    def sampler(self, phase: str) -> TileSampler:
+        """How tiles are drawn in a phase; a count takes them all."""
+        return TileSampler(1.0 if phase == "count" else self.sampling_rate)
+
+    def event(self, phase: str, attempts: int) -> NoisedSum:
+        """The privacy event of a number of attempts of a phase."""
+        grid, sampler = self.grid(phase), self.sampler(phase)
+        return NoisedSum(
+            phase=phase,
+            attempts=attempts,
+            sampling_rate=sampler.rate,
+            sampler=sampler.kind,
+            sensitivity=grid.sensitivity,
+            share_std=self.share(phase),
+            dimension=grid.dimension,
+        )
+
+    def events(self) -> list[NoisedSum]:
+        """The events of the whole plan, as if every round took one attempt."""
+        train = self.event("train", self.rounds)
+        return [train] if self.nominal_tiles is not None else [self.event("count", 1), train]
+
+    def to_json(self) -> bytes:
+        """Canonical JSON (RFC 8785)."""
+        return rfc8785.dumps({**asdict(self), "owners": list(self.owners)})
+
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical JSON: the config hash that every round is bound to."""
+        return hashlib.sha256(self.to_json()).digest()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Plan:
+        """Read a plan back; only canonical bytes with exactly the known fields are accepted.
+
+        Raises:
+            ValueError: anything else.
+        """
+        fields: Any = json.loads(data)
+        if not isinstance(fields, dict) or set(fields) != set(cls.__slots__):
+            raise ValueError("not a plan: its fields differ")
+        fields["owners"] = tuple(fields["owners"])
+        plan = cls(**fields)
+        if plan.to_json() != data:
+            raise ValueError("not a plan: its JSON is not canonical")
+        return plan
+
+
+def make_plan(
+    config: RunConfig, *, session: bytes, owners: tuple[str, ...], classes: int, features: int
+) -> Plan:
+    """Calibrate the noise and fix every public number.
+
+    Args:
+        config: the run's configuration.
+        session: 16 random bytes.
+        owners: roster.
+        classes: K.
+        features: D.
+
+    Raises:
+        UsageError: owners, dropouts and colluders that leave no guarantee; an ε that cannot be
+            met; a sum that could leave the ring.
+    """
+    draft = Plan(
+        session=session.hex(),
+        config_digest=config_digest(config),
+        owners=owners,
+        dropouts=config.dropouts,
+        colluders=config.colluders_for(len(owners)),
+        aggregation=config.aggregation,
+        noise=config.noise_mode,
+        epsilon=config.epsilon if config.is_private else None,
+        delta=config.delta,
+        classes=classes,
+        features=features,
+        rounds=config.rounds,
+        attempts=config.rounds,
+        sampling_rate=config.sampling_rate,
+        clip=config.clip,
+        scale=gradient_grid(config.clip, classes * features).scale,
+        noise_multiplier=0.0,
+        train_share_std=0.0,
+        count_share_std=None if config.nominal_tiles is not None else 0.0,
+        nominal_tiles=config.nominal_tiles,
+    )
+    try:
+        draft.policy  # noqa: B018  # refuses numbers that leave no honest share
+        plan = _with_noise(draft) if draft.epsilon is not None else draft
+    except PolicyError as error:
+        raise UsageError(
+            str(error), "raise --owners, or lower --colluders or --dropouts"
+        ) from error
+    except PrivacyError as error:
+        raise UsageError(str(error), "change --epsilon, --rounds or --sampling-rate") from error
+    check_room(plan, plan.nominal_tiles or 1)
+    return plan
+
+
+def _with_noise(draft: Plan) -> Plan:
+    """The plan with the least noise that keeps its calibrated row at the target."""
+    target = draft.epsilon
+    assert target is not None
+    shares = draft.calibrated_shares
+    if draft.count_share_std is not None:
+        count = share_std(count_noise_multiplier(target, draft.delta), shares)
+        draft = replace(draft, count_share_std=max(LEAST_STD, count))
+
+    def with_multiplier(z: float) -> Plan:
+        share = share_std(z * draft.train_grid.sensitivity, shares)
+        return replace(draft, noise_multiplier=z, train_share_std=share)
+
+    found = calibrate(
+        lambda z: with_multiplier(z).events(),
+        shares=shares,
+        target=target,
+        delta=draft.delta,
+    )
+    return with_multiplier(found.noise_multiplier)
+
+
+def check_room(plan: Plan, tiles: int) -> None:
+    """Refuse a plan in which `tiles` tiles (a public number) could leave the ring.
+
+    Raises:
+        UsageError: naming the number of tiles that fits.
+    """
+    grid = plan.train_grid
+    room = plan.coordinate_bound("train")
+    fits = int(room * len(plan.owners) / (grid.scale * plan.clip))
+    if tiles > fits:
+        raise UsageError(
+            f"{tiles} tiles do not fit the {grid.ring_bits}-bit ring with this noise (at most "
+            f"{fits})",
+            "raise --epsilon, or use larger tiles",
+        )
+
+
+def check_plan(plan: Plan) -> None:
+    """What an owner checks for itself before it takes part.
+
+    1. The policy leaves at least one honest noise share, and two sums cannot be had.
+    2. The noise share is sized for the honest shares that remain, not for all owners: the ε of
+       the calibrated row, recomputed here, is within the target.
+    3. The grid is the one whose sensitivity was proven.
+
+    Raises:
+        PolicyError: step 1.
+        ValueError: steps 2 and 3.
+    """
+    plan.policy.honest_shares  # noqa: B018  # its constructor refuses
+    if plan.epsilon is not None:
+        realised = epsilon(plan.events(), shares=plan.calibrated_shares, delta=plan.delta)
+        if not LEAST_FRACTION * plan.epsilon <= realised <= plan.epsilon:
+            raise ValueError(f"the plan's epsilon is {realised}, not {plan.epsilon}")
+    elif plan.noise != "none":
+        raise ValueError(f"noise {plan.noise} without a target epsilon")
+    if plan.scale != plan.train_grid.scale:
+        raise ValueError(f"the plan's scale is {plan.scale}, not {plan.train_grid.scale}")

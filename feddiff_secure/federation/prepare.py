@@ -1,0 +1,108 @@
+"""From files to owners: read, cut into tiles, set a test part aside, deal the rest out.
+
+Everything here is the simulation of who holds what. In a deployment each owner reads its own
+file; nothing of this is shared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.data.cut import cut_tiles
+from feddiff_secure.data.partition import parse_partition, partition
+from feddiff_secure.data.read import read_dataset
+from feddiff_secure.data.scene import Dataset
+from feddiff_secure.data.simulate.scene import simulated_scene
+from feddiff_secure.data.split import train_test_split
+from feddiff_secure.data.tiles import TileSet
+from feddiff_secure.errors import DataError, UsageError
+
+TABLE_TILE = 1
+RASTER_TILE = 4
+TEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """The data of a run.
+
+    Attributes:
+        dataset: what `--data` holds.
+        owners: each owner's tiles, labelled and unlabelled.
+        names: owner names, in roster order.
+        test: the tiles that the metrics are computed on.
+        test_is_part: whether the test tiles are a part of `dataset`.
+        how: how the test part was chosen, in words.
+        tile: side of a tile.
+    """
+
+    dataset: Dataset
+    owners: list[TileSet]
+    names: tuple[str, ...]
+    test: TileSet
+    test_is_part: bool
+    how: str
+    tile: int
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Read and divide the data of a run.
+
+    Raises:
+        DataError: a file that is missing or wrong, or a test file that does not fit.
+        UsageError: a partition or unit that the data does not allow.
+    """
+    scheme = parse_partition(config.partition)
+    dataset = load(config.data, config.seed)
+    tile = tile_side(config, dataset)
+    tiles = cut_tiles(dataset, tile)
+    if config.test is None:
+        train, test, how = train_test_split(tiles, TEST_FRACTION, config.seed)
+    else:
+        train, test, how = tiles, _test_tiles(config.test, dataset, tile), f"file {config.test}"
+    owners = partition(train, config.owner_count, scheme, config.seed)
+    names = tuple(f"owner-{i:03d}" for i in range(1, len(owners) + 1))
+    return Prepared(dataset, owners, names, test, config.test is None, how, tile)
+
+
+def load(path: str | None, seed: int) -> Dataset:
+    """The data of a path, or the built-in simulated scene where there is none."""
+    if path is None:
+        return Dataset(scenes=(simulated_scene(seed),))
+    return read_dataset(Path(path))
+
+
+def tile_side(config: RunConfig, dataset: Dataset) -> int:
+    """The side of a tile: as configured, or the default of the data's kind.
+
+    Raises:
+        UsageError: a pixel unit for features that were computed from a neighbourhood.
+    """
+    if config.unit == "pixel":
+        if dataset.layout.support != "pixel":
+            raise UsageError(
+                "unit pixel: some values of the data were computed from a neighbourhood, so one "
+                "ground pixel is in several records",
+                "use --unit tile",
+            )
+        return 1
+    if config.tile is not None:
+        return config.tile
+    return TABLE_TILE if dataset.is_table else RASTER_TILE
+
+
+def _test_tiles(path: str, dataset: Dataset, tile: int) -> TileSet:
+    """The tiles of a separate test file, which must fit the training data."""
+    test = read_dataset(Path(path))
+    dataset.layout.check_same(test.layout, path)
+    if test.classes != dataset.classes:
+        raise DataError(
+            f"{path}: its classes are not those of the training data",
+            "labels match by number, so the class names must be the same in the same order",
+        )
+    tiles = cut_tiles(test, tile if dataset.is_table == test.is_table else TABLE_TILE)
+    if len(tiles.labelled_units()) == 0:
+        raise DataError(f"{path}: no labelled pixel", "give a test file with labels")
+    return tiles

@@ -1,0 +1,211 @@
+"""One run with every owner in this process: the path of the data, from files to a model.
+
+files → tiles → owners → descriptors → ψ of labelled pixels → plan → T secure rounds → model
+                                                                    → metrics, maps, statement
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feddiff_crypto.keys import IdentityKey, Registry
+from feddiff_crypto.randomness import SecureRandom
+from feddiff_privacy.statement import Statement
+from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.examples import (
+    Described,
+    describe,
+    labelled_examples,
+    predicted_labels,
+    steps,
+)
+from feddiff_secure.federation.owner import Owner
+from feddiff_secure.federation.plan import Plan, make_plan
+from feddiff_secure.federation.prepare import Prepared, prepare
+from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.statement import privacy_statement
+from feddiff_secure.federation.training import RoundLog, Trained, train
+from feddiff_secure.model.model_file import Model
+from feddiff_secure.model.psi import FeatureMap
+from feddiff_secure.transport.inprocess import InProcessExchange
+
+SESSION_BYTES = 16
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _began: float = field(default_factory=time.perf_counter)
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last lap on a stage."""
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._began
+        self._began = now
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunResult:
+    """Everything a run directory is written from.
+
+    Attributes:
+        config: the configuration. plan: the public numbers. prepared: the data.
+        model: the trained model. trained: what the rounds left.
+        statement: the privacy statement.
+        test_true: labels 1..K of the labelled test pixels. test_predicted: the model's.
+        maps: predicted labels of `--data`, one array a scene, 0 where nothing was predicted.
+        seconds: by stage.
+        bytes_up: bytes an owner sends a round, mean over owners and rounds.
+    """
+
+    config: RunConfig
+    plan: Plan
+    prepared: Prepared
+    model: Model
+    trained: Trained
+    statement: Statement
+    test_true: NDArray[np.int16]
+    test_predicted: NDArray[np.int16]
+    maps: list[NDArray[np.int16]]
+    seconds: dict[str, float]
+    bytes_up: float
+
+
+def simulate(
+    config: RunConfig, *, log: RoundLog, progress: Progress, on_ready: Callable[[Plan], None]
+) -> RunResult:
+    """Run the whole federation in this process.
+
+    Args:
+        config: the configuration.
+        log: receives one line a release.
+        progress: receives stages and steps.
+        on_ready: called with the plan once all input has been accepted, before any release.
+
+    Raises:
+        UsageError, DataError: input that cannot be run; nothing was released.
+        ProtocolAbortedError: a round could not be completed.
+    """
+    clock = Clock()
+    prepared = prepare(config)
+    features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
+    check_labelled(config, prepared)
+    clock.lap("data")
+    plan = make_plan(
+        config,
+        session=SecureRandom().random_bytes(SESSION_BYTES),
+        owners=prepared.names,
+        classes=len(prepared.dataset.classes),
+        features=sum(features.widths.values()),
+    )
+    on_ready(plan)
+    clock.lap("calibrate")
+    parts = [*prepared.owners, prepared.test]
+    progress.stage("features", sum(steps(tiles) for tiles in parts))
+    described = [describe(features, tiles, progress) for tiles in parts]
+    clock.lap("features")
+
+    exchange, registry = _federation(prepared.names, features, described[:-1])
+    progress.stage("secure rounds", plan.rounds)
+    trained = train(
+        exchange,
+        registry,
+        plan,
+        check_count=lambda tiles: config.check_delta(tiles, "tiles, released privately"),
+        log=log,
+        progress=progress,
+    )
+    clock.lap("rounds")
+    model = Model(features, trained.weights, prepared.dataset.classes)
+    test_true, test_predicted = _test(model, described[-1])
+    maps = _maps(model, described if prepared.test_is_part else described[:-1])
+    clock.lap("evaluate")
+    statement = privacy_statement(
+        config,
+        plan,
+        trained.events,
+        tile=prepared.tile,
+        support=prepared.dataset.layout.support,
+        priors=[f"{m} branch {p.digest[:16]}: {p.provenance}" for m, p in features.priors.items()],
+    )
+    clock.lap("account")
+    releases = plan.rounds + (plan.nominal_tiles is None)
+    return RunResult(
+        config=config,
+        plan=plan,
+        prepared=prepared,
+        model=model,
+        trained=trained,
+        statement=statement,
+        test_true=test_true,
+        test_predicted=test_predicted,
+        maps=maps,
+        seconds=clock.seconds,
+        bytes_up=float(np.mean(list(exchange.traffic.up.values()))) / releases,
+    )
+
+
+def check_labelled(config: RunConfig, prepared: Prepared) -> None:
+    """Refuse data that cannot train or test a model.
+
+    Raises:
+        UsageError: no labelled test tile, or a δ that is too large for a public number of tiles.
+    """
+    if len(prepared.test.labelled_units()) == 0:
+        raise UsageError(
+            "the test part holds no labelled tile", "give more labelled regions, or --test PATH"
+        )
+    if config.nominal_tiles is not None:
+        config.check_delta(config.nominal_tiles, "nominal_tiles")
+
+
+def _federation(
+    names: tuple[str, ...], features: FeatureMap, described: list[Described]
+) -> tuple[InProcessExchange, Registry]:
+    """Owners in this process, with identities made for this run."""
+    identities = {name: IdentityKey.generate(SecureRandom()) for name in names}
+    registry = Registry({name: key.public for name, key in identities.items()})
+    owners = {
+        name: Owner(
+            name,
+            labelled_examples(features, part),
+            identities[name],
+            registry,
+            SecureRandom(),
+        )
+        for name, part in zip(names, described, strict=True)
+    }
+    return InProcessExchange(owners), registry
+
+
+def _test(model: Model, described: Described) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """True and predicted labels of the labelled test pixels."""
+    predicted = predicted_labels(model.features, model.weights, described)
+    true = [block.label for block in described.tiles]
+    flat_true = np.concatenate([part.ravel() for part in true])
+    flat_predicted = np.concatenate([part.ravel() for part in predicted])
+    labelled = flat_true > 0
+    return flat_true[labelled], flat_predicted[labelled]
+
+
+def _maps(model: Model, described: list[Described]) -> list[NDArray[np.int16]]:
+    """Predicted labels put back where their pixels came from."""
+    painted: list[NDArray[np.int16]] | None = None
+    for part in described:
+        values = predicted_labels(model.features, model.weights, part)
+        maps = part.tiles.paint(values, np.int16(0))
+        painted = (
+            maps
+            if painted is None
+            else [np.where(new > 0, new, old) for new, old in zip(maps, painted, strict=True)]
+        )
+    assert painted is not None
+    return painted

@@ -1,0 +1,144 @@
+"""The privacy statement of a run, from its plan and what was released."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from feddiff_privacy.crosscheck import CrossCheck, cross_check
+from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.noise import TAIL_LOG2, share_sum_gap
+from feddiff_privacy.statement import AdversaryRow, Statement
+from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.federation.adversaries import CALIBRATED, adversaries
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.version import __version__
+
+MECHANISM = (
+    "Per release: each tile's summed gradient is clipped to C, an owner's sum is rounded to an "
+    "integer grid, every owner adds a share of discrete Gaussian noise from the operating "
+    "system's randomness, and the shares are summed."
+)
+
+
+def privacy_statement(
+    config: RunConfig,
+    plan: Plan,
+    events: Sequence[NoisedSum],
+    *,
+    tile: int,
+    support: str,
+    priors: Sequence[str],
+) -> Statement:
+    """Account for what was released and say it.
+
+    Args:
+        config: the run's configuration.
+        plan: the agreed plan.
+        events: what was released.
+        tile: side of a tile, pixels.
+        support: the data's support, `pixel` or `neighbourhood`.
+        priors: one line of provenance for each frozen branch.
+    """
+    rows = adversaries(plan, events)
+    headline = next(row for row in rows if row.name == CALIBRATED)
+    return Statement(
+        deployment="simulated",
+        epsilon_target=plan.epsilon,
+        epsilon=headline.epsilon,
+        delta=plan.delta,
+        unit=config.unit,
+        tile=tile,
+        mechanism=MECHANISM,
+        noise=plan.noise,
+        aggregation=plan.aggregation,
+        noise_multiplier=plan.noise_multiplier,
+        sampling_rate=plan.sampling_rate,
+        rounds=plan.rounds,
+        owners=len(plan.owners),
+        threshold=plan.policy.threshold,
+        honest_shares=plan.policy.honest_shares,
+        colluders=plan.colluders,
+        dropouts=plan.dropouts,
+        phases=events,
+        cross_check=_cross_check(plan, events, headline.shares, headline.epsilon),
+        adversaries=[
+            AdversaryRow(row.name, row.epsilon, row.epsilon_replace, row.assumption) for row in rows
+        ],
+        calibrated_row=CALIBRATED,
+        support=support,
+        gaps=_gaps(plan, events),
+        assumptions=_assumptions(plan, priors),
+        not_covered=_not_covered(plan),
+        code_version=__version__,
+    )
+
+
+def _cross_check(
+    plan: Plan, events: Sequence[NoisedSum], shares: int, reported: float
+) -> CrossCheck | None:
+    if not math.isfinite(reported):
+        return None
+    return cross_check(events, shares=shares, delta=plan.delta, reported=reported)
+
+
+def _gaps(plan: Plan, events: Sequence[NoisedSum]) -> dict[str, float]:
+    """Statistical distances that (ε, δ) of the continuous Gaussian leaves out."""
+    draws = sum(e.attempts * e.dimension for e in events if e.share_std > 0)
+    if draws == 0:
+        return {}
+    sums = sum(
+        e.attempts * e.dimension * share_sum_gap(e.share_std, len(plan.owners)) for e in events
+    )
+    return {
+        "sum of discrete Gaussian shares against one (added to epsilon, at most)": 2 * sums,
+        "range of the noise sampler (added to delta, at most)": draws
+        * len(plan.owners)
+        * 2.0**TAIL_LOG2,
+    }
+
+
+def _assumptions(plan: Plan, priors: Sequence[str]) -> list[str]:
+    lines = [
+        "Owners run this code as written; a data owner's own node is trusted with its data.",
+        "The operating system's random generator is secure; noise, sampling and keys use it alone.",
+        (
+            "Neighbouring data sets differ in one tile of one owner. Ground held by k owners is "
+            "released k times, and its epsilon composes over them."
+        ),
+        *(f"Frozen features saw no owner's data: {text}" for text in priors),
+    ]
+    if plan.aggregation == "masked":
+        lines.append(
+            "Identity keys are pinned out of band. In a simulated deployment they are made for the "
+            "run and pinned to nobody."
+        )
+    if plan.nominal_tiles is not None:
+        lines.append(f"The number of tiles, {plan.nominal_tiles}, is public by declaration.")
+    return lines
+
+
+def _not_covered(plan: Plan) -> list[str]:
+    lines = [
+        (
+            "Maps, pictures and test metrics of this run are computed from data without noise. "
+            "They lie outside epsilon and belong to the owner of that data."
+        ),
+        "Choosing between runs by their results on private data.",
+        (
+            "What an owner's participation itself reveals: there is no owner-level guarantee, and "
+            "differences between cohorts are bounded by the tile guarantee only."
+        ),
+        (
+            "Spending over several runs: this version keeps no ledger, so lifetime_epsilon is "
+            "null and the epsilons of repeated runs on the same data add up."
+        ),
+        (
+            "Security after X25519 is broken: recorded masked vectors can then be opened (row "
+            "masks_broken)."
+        ),
+        "Honest inputs and liveness: an owner can send a wrong vector or stop a round.",
+    ]
+    if plan.noise == "none":
+        return ["Everything: no noise was added.", *lines[:1]]
+    return lines

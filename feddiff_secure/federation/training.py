@@ -1,0 +1,109 @@
+"""The coordinator's side of a whole run: agree on the plan, count, T secure rounds, model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feddiff_crypto.keys import Registry
+from feddiff_privacy.events import NoisedSum
+from feddiff_secure.aggregation.update import Iterates, UpdateRule
+from feddiff_secure.errors import ProtocolAbortedError
+from feddiff_secure.federation.plan import Plan, check_room
+from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.round import PHASE_TIMEOUT, Attempt, secure_sum
+from feddiff_secure.federation.step_size import update_rule
+from feddiff_secure.transport.exchange import REFUSED, Exchange
+
+RoundLog = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What the rounds leave.
+
+    Attributes:
+        weights: the model W, (K, D).
+        tiles: the public number of tiles that was the denominator.
+        events: what was released, aborted attempts included.
+        rule: the update constants.
+    """
+
+    weights: NDArray[np.float64]
+    tiles: int
+    events: list[NoisedSum]
+    rule: UpdateRule
+
+
+def train(
+    exchange: Exchange,
+    registry: Registry,
+    plan: Plan,
+    *,
+    check_count: Callable[[int], None],
+    log: RoundLog,
+    progress: Progress,
+) -> Trained:
+    """Run the plan.
+
+    Args:
+        exchange: the transport to the owners.
+        registry: their pinned identities.
+        plan: the plan, already calibrated.
+        check_count: refuses a number of tiles (δ against it) before any training round.
+        log: receives one line a release.
+        progress: receives one step a round.
+
+    Raises:
+        ProtocolAbortedError: an owner refused the plan or a round could not be completed.
+        UsageError: the released count of tiles does not allow the plan.
+    """
+    _agree(exchange, plan)
+    origin = np.zeros((plan.classes, plan.features))
+    events: list[NoisedSum] = []
+    if plan.nominal_tiles is None:
+        counted = secure_sum(exchange, registry, plan, Attempt("count", 0, 0, origin))
+        tiles = max(len(plan.owners), int(counted[0]))
+        events.append(plan.event("count", 1))
+        log({"phase": "count", "round": 0, "attempt": 0, "tiles": tiles})
+    else:
+        tiles = plan.nominal_tiles
+    check_count(tiles)
+    check_room(plan, tiles)
+
+    state = Iterates(update_rule(plan, tiles), origin)
+    for round_index in range(plan.rounds):
+        began = time.perf_counter()
+        attempt = Attempt("train", round_index, 0, state.query)
+        total = secure_sum(exchange, registry, plan, attempt)
+        state.apply(total)
+        log(
+            {
+                "phase": "train",
+                "round": round_index,
+                "attempt": 0,
+                "noised_gradient_norm": float(np.linalg.norm(total / plan.scale)) / tiles,
+                "seconds": time.perf_counter() - began,
+            }
+        )
+        progress.advance()
+    events.append(plan.event("train", plan.rounds))
+    return Trained(state.model(), tiles, events, state.rule)
+
+
+def _agree(exchange: Exchange, plan: Plan) -> None:
+    """Send the plan to every owner; all must accept the same one."""
+    message = {"plan": plan.to_json()}
+    replies = exchange.exchange("plan", dict.fromkeys(plan.owners, message), PHASE_TIMEOUT)
+    for owner in plan.owners:
+        reply = replies.get(owner, {REFUSED: "no_answer"})
+        if reply.get("accepted") != plan.digest():
+            raise ProtocolAbortedError(
+                f"{owner} did not accept the plan: {reply.get(REFUSED)!s}",
+                "nothing was released; docs/protocol.md lists the codes",
+            )

@@ -1,0 +1,1 @@
+"""Diffusion branches, their frozen features, and the public feature map ψ."""

@@ -1,0 +1,88 @@
+"""The shape of a diffusion branch, free of torch so that a configuration can be read without it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+
+from feddiff_secure.errors import DataError
+
+GROUPS = 8  # of every GroupNorm; widths are multiples of it
+MAX_WIDTH = 512  # channels of a level
+MAX_LEVELS = 6
+MAX_CHANNELS = 64  # input or output channels
+MAX_PATCH = 16  # grid points a token
+
+
+@dataclass(frozen=True)
+class BranchConfig:
+    """The shape of a branch; stored beside its weights.
+
+    Attributes:
+        axes: 1 (spectral axis) or 2 (rows and columns of a tile).
+        in_channels: input channels, noised signal first, conditioning after.
+        out_channels: channels of the predicted v.
+        patch: grid points a token; 1 keeps every point.
+        widths: channels of each level, multiples of 8; the last level also holds the attention.
+        heads: attention heads.
+    """
+
+    axes: int
+    in_channels: int
+    out_channels: int
+    patch: int
+    widths: tuple[int, ...]
+    heads: int = 4
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> BranchConfig:
+        """Parse `to_json`'s output and nothing else.
+
+        Raises:
+            DataError: not canonical JSON, a key is missing or unknown, or a value out of range.
+        """
+        hint = "the file is damaged or from another version"
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise DataError(f"branch config is not JSON ({error})", hint) from error
+        keys = {"axes", "in_channels", "out_channels", "patch", "widths", "heads"}
+        if not isinstance(raw, dict) or set(raw) != keys:
+            raise DataError(f"branch config must have exactly the keys {sorted(keys)}", hint)
+        limits = {"axes": 2, "in_channels": MAX_CHANNELS, "out_channels": MAX_CHANNELS}
+        limits |= {"patch": MAX_PATCH, "heads": GROUPS}
+        for key, limit in limits.items():
+            if type(raw[key]) is not int or not 1 <= raw[key] <= limit:
+                raise DataError(f"branch config: {key} must be an integer in 1..{limit}", hint)
+        config = BranchConfig(**{key: raw[key] for key in limits}, widths=_widths(raw["widths"]))
+        if config.to_json() != text:
+            raise DataError("branch config is not in canonical form", hint)
+        return config
+
+
+def _widths(raw: object) -> tuple[int, ...]:
+    valid = isinstance(raw, list) and 1 <= len(raw) <= MAX_LEVELS
+    widths = raw if isinstance(raw, list) else []
+    if not valid or not all(
+        type(width) is int and 0 < width <= MAX_WIDTH and width % GROUPS == 0 for width in widths
+    ):
+        raise DataError(
+            f"branch config: widths must be 1..{MAX_LEVELS} multiples of 8 up to {MAX_WIDTH}",
+            "the file is damaged or from another version",
+        )
+    return tuple(widths)
+
+
+PRIOR_BRANCHES: Mapping[str, BranchConfig] = MappingProxyType(
+    {
+        "hsi": BranchConfig(axes=1, in_channels=3, out_channels=1, patch=4, widths=(48, 64, 96)),
+        "lidar": BranchConfig(axes=2, in_channels=2, out_channels=2, patch=1, widths=(32, 48)),
+    }
+)
+"""The shipped branches, by modality. HSI input: x_t, coverage, position."""

@@ -1,0 +1,166 @@
+"""Diffusion features: what a frozen public branch sees in a noised pixel or tile.
+
+The signal is noised to several timesteps with public noise draws that are the same for every
+pixel; the branch's middle and decoder activations are layer-normed, averaged over the draws,
+projected by a fixed public random matrix and brought to unit norm (FedDiff, arXiv 2401.02433,
+concatenates encoder features of several timesteps; the averaging and projection are ours).
+
+The features of a tile depend on that tile alone, bit for bit: batches have one fixed size, padded
+with zeros, and no layer normalises across a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from feddiff_secure.model.inputs import hsi_conditioning, lidar_signal
+from feddiff_secure.model.projection import public_normal
+from feddiff_secure.model.schedule import linear_schedule
+from feddiff_secure.model.wavelengths import Resampling, standardise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from feddiff_secure.model.prior import Prior
+
+Rows = npt.NDArray[np.float32]
+
+FEATURES = 64  # length of a diffusion feature vector
+SPECTRA_A_BATCH = 256
+PIXELS_A_BATCH = 4096  # of LiDAR tiles
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """Public choices, made on simulated data.
+
+    Attributes:
+        timesteps: steps t of the linear schedule (T = 500) to noise to.
+        draws: public noise draws to average over at each step.
+        seed: public seed of the noise and of the projection.
+    """
+
+    timesteps: tuple[int, ...]
+    draws: int
+    seed: int = 0
+
+
+HSI_SETTINGS = FeatureSettings(timesteps=(5, 20, 50, 100, 200), draws=2)
+LIDAR_SETTINGS = FeatureSettings(timesteps=(5, 50, 100), draws=2)
+
+
+def hsi_features(
+    prior: Prior, spectra: Rows, sampling: Resampling, settings: FeatureSettings = HSI_SETTINGS
+) -> Rows:
+    """Features of (n, B) reflectance spectra: (n, 64) float32 of unit norm."""
+    signal = standardise(spectra, sampling)[:, None]  # (n, 1, G)
+    conditioning = hsi_conditioning(sampling)
+    return _features(prior, signal, conditioning, settings, SPECTRA_A_BATCH)
+
+
+def lidar_features(
+    prior: Prior, tiles: npt.NDArray[np.float32], settings: FeatureSettings = LIDAR_SETTINGS
+) -> Rows:
+    """Features of every pixel of (T, 2, h, w) height-and-intensity tiles: (T·h·w, 64) float32."""
+    height, width = tiles.shape[2:]
+    batch = max(1, PIXELS_A_BATCH // (height * width))
+    nothing = np.zeros((0, height, width), dtype=np.float32)
+    return _features(prior, lidar_signal(tiles), nothing, settings, batch)
+
+
+def _features(
+    prior: Prior,
+    signal: npt.NDArray[np.float32],
+    conditioning: npt.NDArray[np.float32],
+    settings: FeatureSettings,
+    batch: int,
+) -> Rows:
+    """Run fixed-size batches of samples (n, C, *S) through the branch."""
+    a_sample = 1 if signal.ndim == 3 else int(np.prod(signal.shape[2:]))  # feature rows
+    out = np.empty((signal.shape[0] * a_sample, FEATURES), dtype=np.float32)
+    extractor = _Extractor(prior, signal.shape[1:], conditioning, settings, batch)
+    padded = np.zeros((batch, *signal.shape[1:]), dtype=np.float32)
+    for start in range(0, signal.shape[0], batch):
+        part = signal[start : start + batch]
+        padded[: len(part)] = part
+        padded[len(part) :] = 0.0
+        rows = extractor(padded)[: len(part) * a_sample]
+        out[start * a_sample : start * a_sample + len(rows)] = rows
+    return out
+
+
+class _Extractor:
+    """The public noise and projections for one signal shape, and the pass over one batch."""
+
+    def __init__(
+        self,
+        prior: Prior,
+        shape: tuple[int, ...],
+        conditioning: npt.NDArray[np.float32],
+        settings: FeatureSettings,
+        batch: int,
+    ) -> None:
+        import torch  # noqa: PLC0415 - torch is loaded only where it is needed
+
+        self.branch = prior.branch
+        self.schedule = linear_schedule()
+        self.settings = settings
+        noise = public_normal((settings.seed, 1), (settings.draws, *shape)).astype(np.float32)
+        self.noise = torch.from_numpy(noise)
+        self.conditioning = torch.from_numpy(conditioning).expand(batch, *conditioning.shape)
+        self.mask = self.conditioning[:, :1] if len(conditioning) else torch.ones(1)
+        self.projections: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+
+    def __call__(self, batch: npt.NDArray[np.float32]) -> Rows:
+        """(batch, C, *S) clean signal to unit-norm feature rows."""
+        import torch  # noqa: PLC0415
+
+        x0 = torch.from_numpy(batch)
+        total: npt.NDArray[np.float64] | float = 0.0
+        with torch.inference_mode():
+            for index, t in enumerate(self.settings.timesteps):
+                stages = self._mean_stages(x0, t)
+                for stage, values in enumerate(stages):
+                    rows = values.numpy().astype(np.float64)
+                    total = total + rows @ self._projection(index, stage, rows.shape[1])
+        norm = np.linalg.norm(total, axis=1, keepdims=True)
+        return np.asarray(total / np.maximum(norm, 1e-12), dtype=np.float32)
+
+    def _mean_stages(self, x0: Tensor, t: int) -> list[Tensor]:
+        """Layer-normed activations at step t, averaged over the noise draws."""
+        import torch  # noqa: PLC0415
+
+        signal, noise = float(self.schedule.signal(t)), float(self.schedule.noise(t))
+        steps = torch.full((x0.shape[0],), t)
+        sums: list[Tensor] = []
+        for draw in self.noise:
+            x_t = (signal * x0 + noise * draw) * self.mask
+            stages = list(self._stages(torch.cat([x_t, self.conditioning], dim=1), steps))
+            sums = [a + b for a, b in zip(sums, stages, strict=True)] if sums else stages
+        return [total / len(self.noise) for total in sums]
+
+    def _stages(self, x: Tensor, t: Tensor) -> Iterator[Tensor]:
+        """Feature rows of the middle and the finest decoder stage."""
+        from torch.nn import functional  # noqa: PLC0415
+
+        time = self.branch.time(t)
+        levels = self.branch.encode(x, time)
+        for stage in (levels[-1], self.branch.decode(levels, time)[-1]):
+            if x.dim() == 3:
+                rows = stage.flatten(1)  # one row a spectrum: channels × tokens
+            else:
+                full = functional.interpolate(stage, size=x.shape[2:], mode="nearest")
+                rows = full.permute(0, 2, 3, 1).flatten(0, 2)  # one row a pixel
+            yield functional.layer_norm(rows, rows.shape[1:])
+
+    def _projection(self, step: int, stage: int, width: int) -> npt.NDArray[np.float64]:
+        key = (step, stage)
+        if key not in self.projections:
+            draws = public_normal((self.settings.seed, 2, *key), (width, FEATURES))
+            self.projections[key] = draws / np.sqrt(width)
+        return self.projections[key]

@@ -1,0 +1,293 @@
+"""ψ, the public feature map: from a tile's pixels to the fixed features the model is linear in.
+
+For each modality ψ concatenates one or more parts; a part takes a descriptor of the pixel or of
+its tile and expands it by random Fourier features of norm 1. Dividing by √(number of parts) over
+all modalities bounds the norm of the whole by 1. An absent modality has no ψ and adds nothing to
+the scores `Σ_m W_m ψ_m`. Everything here is public: seeds, scales, sensor constants and the
+digests of the priors travel in the model file, and a map that is read back is checked against
+them before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from feddiff_secure.data.layout import SensorLayout
+from feddiff_secure.errors import DataError
+from feddiff_secure.model.descriptors import (
+    COEFFICIENTS,
+    hsi_descriptor,
+    lidar_descriptor,
+    pixels,
+    tile_means,
+)
+from feddiff_secure.model.features import FEATURES, hsi_features, lidar_features
+from feddiff_secure.model.inputs import height_and_intensity
+from feddiff_secure.model.prior import Prior, load_prior
+from feddiff_secure.model.projection import FourierProjection
+from feddiff_secure.model.wavelengths import Resampling, resampling
+
+if TYPE_CHECKING:
+    from feddiff_secure.data.tiles import TileBlock
+
+Floats = npt.NDArray[np.float32]
+
+FORMAT = 1
+PART_FEATURES = 512  # random Fourier features a part
+DEFAULT_SCALES: Mapping[tuple[str, str], float] = MappingProxyType(
+    {
+        ("hsi", "descriptor"): 2.0,
+        ("hsi", "tile"): 2.0,
+        ("hsi", "diffusion"): 4.0,
+        ("hsi", "tile diffusion"): 4.0,
+        ("lidar", "descriptor"): 3.0,
+        ("lidar", "tile"): 3.0,
+        ("lidar", "diffusion"): 4.0,
+    }
+)
+"""Inverse kernel width of every kind of part. `tile` parts describe the tile's mean."""
+
+_HINT = "the model file is damaged, or was made by another version or with another prior"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One descriptor and its expansion.
+
+    Attributes:
+        modality: "hsi" or "lidar".
+        source: "descriptor", "tile", "diffusion" or "tile diffusion".
+        projection: the random Fourier features that expand it.
+    """
+
+    modality: str
+    source: str
+    projection: FourierProjection
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; the digest pins the drawn frequencies."""
+        return {
+            "modality": self.modality,
+            "source": self.source,
+            "inputs": self.projection.inputs,
+            "features": self.projection.features,
+            "scale": self.projection.scale,
+            "seed": list(self.projection.seed),
+            "sha256": self.projection.digest,
+        }
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """The public map ψ of one sensor layout.
+
+    Attributes:
+        layout: the sensors' public constants; may name modalities that some owners lack.
+        tile: side of a tile in pixels; 1 has no `tile` parts.
+        seed: public seed of the projections.
+        parts: in order; those of one modality are concatenated in this order.
+        priors: the branches the diffusion parts read, by modality.
+    """
+
+    layout: SensorLayout
+    tile: int
+    seed: int
+    parts: tuple[Part, ...]
+    priors: Mapping[str, Prior] = field(default_factory=dict)
+
+    @staticmethod
+    def public(
+        layout: SensorLayout,
+        *,
+        tile: int,
+        seed: int = 0,
+        diffusion: bool = True,
+        priors: Mapping[str, Prior] | None = None,
+    ) -> FeatureMap:
+        """The default map of a layout.
+
+        Args:
+            layout: the sensors.
+            tile: side of a tile, ≥ 1.
+            seed: public seed of the projections.
+            diffusion: whether to use the priors.
+            priors: branches to use instead of the shipped ones, by modality.
+
+        Raises:
+            DataError: a shipped prior is missing or damaged.
+        """
+        kinds = [kind for kind in _kinds(layout, tile) if diffusion or "diffusion" not in kind[1]]
+        needed = {modality for modality, source in kinds if "diffusion" in source}
+        loaded = {m: (priors or {}).get(m) or load_prior(m) for m in sorted(needed)}
+        parts = tuple(
+            Part(
+                modality,
+                source,
+                FourierProjection(
+                    seed=(seed, *_place(modality, source)),
+                    inputs=_inputs(layout, modality, source),
+                    features=PART_FEATURES,
+                    scale=DEFAULT_SCALES[modality, source],
+                ),
+            )
+            for modality, source in kinds
+        )
+        return FeatureMap(layout=layout, tile=tile, seed=seed, parts=parts, priors=loaded)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Columns of ψ by modality, `hsi` before `lidar`."""
+        widths: dict[str, int] = {}
+        for part in self.parts:
+            widths[part.modality] = widths.get(part.modality, 0) + part.projection.features
+        return widths
+
+    def psi(self, block: TileBlock) -> dict[str, Floats]:
+        """ψ of every pixel of a block, for the modalities it holds: `expand` after `describe`."""
+        return self.expand(self.describe(block))
+
+    def describe(self, block: TileBlock) -> dict[str, dict[str, Floats]]:
+        """The descriptors of every pixel of a block: the slow and small half of ψ.
+
+        Returns:
+            By modality and source, one row a pixel: tile by tile, row by row. A tile with a
+            value that is not finite gets NaN rows and no other does.
+
+        Raises:
+            DataError: the block's channel count is not the layout's.
+        """
+        used = {part.modality for part in self.parts}
+        return {
+            modality: self._sources(modality, values)
+            for modality, values in block.modalities.items()
+            if modality in used
+        }
+
+    def expand(self, sources: Mapping[str, Mapping[str, Floats]]) -> dict[str, Floats]:
+        """The Fourier features of descriptors: the fast and wide half of ψ.
+
+        Returns:
+            (rows, D_m) float32 by modality. ‖ψ‖ over all modalities is at most 1.
+        """
+        out: dict[str, Floats] = {}
+        share = np.float32(1.0 / np.sqrt(len(self.parts)))
+        for modality, found in sources.items():
+            parts = [part for part in self.parts if part.modality == modality]
+            expanded = [part.projection(found[part.source]) for part in parts]
+            out[modality] = np.concatenate(expanded, axis=1) * share
+        return out
+
+    def _sources(self, modality: str, values: Floats) -> dict[str, Floats]:
+        """The descriptors of a modality, one row a pixel, by source."""
+        wanted = {part.source for part in self.parts if part.modality == modality}
+        layout = self.layout.get(modality)
+        if layout is None or values.shape[1] != len(layout.channels):
+            raise DataError(
+                f"{modality} has {values.shape[1]} channels, unlike the model's sensors",
+                "use data of the sensors the model was trained for",
+            )
+        a_tile = values.shape[2] * values.shape[3]
+        rows, means = pixels(values), tile_means(values)
+        describe = hsi_descriptor if modality == "hsi" else lidar_descriptor
+        found = {"descriptor": describe(rows)}
+        if "tile" in wanted:
+            found["tile"] = np.repeat(describe(means), a_tile, axis=0)
+        if "diffusion" in wanted and modality == "hsi":
+            found["diffusion"] = hsi_features(self.priors["hsi"], rows, self._resampling)
+        if "tile diffusion" in wanted:
+            coarse = hsi_features(self.priors["hsi"], means, self._resampling)
+            found["tile diffusion"] = np.repeat(coarse, a_tile, axis=0)
+        if "diffusion" in wanted and modality == "lidar":
+            known = height_and_intensity(layout.channels)
+            assert known is not None  # `_kinds` gives unknown layouts no diffusion part
+            found["diffusion"] = lidar_features(self.priors["lidar"], values[:, list(known)])
+        return found
+
+    @cached_property
+    def _resampling(self) -> Resampling:
+        layout = self.layout.get("hsi")
+        assert layout is not None
+        return resampling(len(layout.channels), layout.wavelengths_nm)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready description; `from_dict` rebuilds the map and checks it against this."""
+        return {
+            "format": FORMAT,
+            "layout": self.layout.to_dict(),
+            "tile": self.tile,
+            "seed": self.seed,
+            "parts": [part.to_dict() for part in self.parts],
+            "priors": {modality: prior.digest for modality, prior in sorted(self.priors.items())},
+        }
+
+    @staticmethod
+    def from_dict(fields: object, priors: Mapping[str, Prior] | None = None) -> FeatureMap:
+        """Rebuild a map from `to_dict`'s output.
+
+        The map is built anew from its few free choices and must then describe itself exactly as
+        the file does: projections, priors and all.
+
+        Args:
+            fields: what `to_dict` gave.
+            priors: branches to use instead of the shipped ones, by modality.
+
+        Raises:
+            DataError: a field is missing, unknown or out of range; or the numbers this
+                installation draws, or its priors, are not those of the file.
+        """
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+            raise DataError(f"feature map: format is not {FORMAT}", _HINT)
+        tile, seed, parts = fields.get("tile"), fields.get("seed"), fields.get("parts")
+        if type(tile) is not int or not 1 <= tile <= 65_535:
+            raise DataError("feature map: tile must be an integer in 1..65535", _HINT)
+        if type(seed) is not int or not 0 <= seed < 2**63:
+            raise DataError("feature map: seed must be an integer in 0..2^63-1", _HINT)
+        if not isinstance(parts, list) or not isinstance(fields.get("priors"), dict):
+            raise DataError("feature map: parts or priors are missing", _HINT)
+        layout = SensorLayout.from_dict(fields.get("layout") or {})
+        rebuilt = FeatureMap.public(
+            layout, tile=tile, seed=seed, diffusion=bool(fields["priors"]), priors=priors
+        )
+        described = rebuilt.to_dict()
+        for key in sorted(set(described) | set(fields)):
+            if described.get(key) != fields.get(key):
+                raise DataError(f"feature map: {key} is not what this installation has", _HINT)
+        return rebuilt
+
+
+def _kinds(layout: SensorLayout, tile: int) -> list[tuple[str, str]]:
+    """Which parts a layout has."""
+    kinds = [(modality, "descriptor") for modality in layout.names]
+    if tile > 1:
+        kinds += [(modality, "tile") for modality in layout.names]
+    if layout.get("hsi") is not None:
+        kinds.append(("hsi", "diffusion"))
+        if tile > 1:
+            kinds.append(("hsi", "tile diffusion"))
+    lidar = layout.get("lidar")
+    if lidar is not None and height_and_intensity(lidar.channels) is not None:
+        kinds.append(("lidar", "diffusion"))
+    order = list(DEFAULT_SCALES)
+    return sorted(kinds, key=order.index)
+
+
+def _place(modality: str, source: str) -> tuple[int, ...]:
+    """A number a kind of part, so that no two share a projection."""
+    return (list(DEFAULT_SCALES).index((modality, source)),)
+
+
+def _inputs(layout: SensorLayout, modality: str, source: str) -> int:
+    """Length of the descriptor that a part expands."""
+    if "diffusion" in source:
+        return FEATURES
+    found = layout.get(modality)
+    assert found is not None
+    channels = len(found.channels)
+    return min(channels, COEFFICIENTS) + 1 if modality == "hsi" else channels

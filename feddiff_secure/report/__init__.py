@@ -1,0 +1,1 @@
+"""What a run shows: accuracy and land-cover maps."""

@@ -1,0 +1,106 @@
+"""Prediction of a file with a trained model: read, describe, score, write one map."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from feddiff_secure.data.cut import cut_tiles
+from feddiff_secure.data.read import read_dataset
+from feddiff_secure.data.scene import Dataset
+from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.examples import describe, predicted_labels, steps
+from feddiff_secure.federation.progress import Progress
+from feddiff_secure.model.model_file import Model, load_model
+from feddiff_secure.report.accuracy import Accuracy
+from feddiff_secure.report.run_map import Maps, draw, write_tif
+
+SUFFIXES = (".png", ".tif", ".tiff", ".h5")
+
+
+def predict_file(run: Path, data: Path, out: Path, progress: Progress) -> dict[str, Any]:
+    """Predict the land cover of a file and write it as a map.
+
+    Args:
+        run: run directory or model file.
+        data: HDF5 or MAT file of the model's sensors; a modality may be missing.
+        out: a new file; its suffix decides the format.
+        progress: receives one stage of tiles.
+
+    Returns:
+        `out`, `areas` (share of each class), `accuracy` (None without labels).
+
+    Raises:
+        UsageError: `out` exists or has another suffix, or a GeoTIFF is asked for without a CRS.
+        DataError: a model or data file that is missing, wrong, or of other sensors.
+    """
+    _check_out(out)
+    model = load_model(run)
+    dataset = read_dataset(data, require_labels=False)
+    model.features.layout.check_same(dataset.layout, str(data), allow_missing=True)
+    if out.suffix in {".tif", ".tiff"} and (
+        len(dataset.scenes) != 1 or dataset.scenes[0].crs is None
+    ):
+        raise UsageError(f"out: {out.suffix} needs one scene with a CRS", "write a .png or .h5")
+    maps = predict_maps(model, dataset, progress)
+    _write(out, dataset, maps, model)
+    flat = np.concatenate([part.ravel() for part in maps])
+    counts = np.bincount(flat, minlength=len(model.classes) + 1)[1:]
+    return {
+        "out": str(out),
+        "areas": dict(zip(model.classes, (counts / flat.size).tolist(), strict=True)),
+        "accuracy": _accuracy(model, dataset, maps),
+    }
+
+
+def predict_maps(model: Model, dataset: Dataset, progress: Progress) -> Maps:
+    """Predicted labels 1..K of every pixel, one array a scene or one for a table."""
+    tile = 1 if dataset.is_table else model.features.tile
+    tiles = cut_tiles(dataset, tile)
+    progress.stage("features", steps(tiles))
+    described = describe(model.features, tiles, progress)
+    values = predicted_labels(model.features, model.weights, described)
+    return tiles.paint(values, np.int16(0))
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix not in SUFFIXES:
+        raise UsageError(f"out: {out} has no suffix of {', '.join(SUFFIXES)}", "choose a format")
+    if out.exists():
+        raise UsageError(f"out: {out} exists", "give another --out, or remove it")
+    if not out.parent.is_dir():
+        raise UsageError(f"out: {out.parent} is no directory", "create it first")
+
+
+def _write(out: Path, dataset: Dataset, maps: Maps, model: Model) -> None:
+    if out.suffix == ".png":
+        draw(out, dataset, maps)
+    elif out.suffix == ".h5":
+        if len({part.shape for part in maps}) > 1:
+            raise UsageError("out: scenes of different size do not fit one .h5", "write a .png")
+        with h5py.File(out, "w-") as file:
+            labels = maps[0] if len(maps) == 1 else np.stack(maps)
+            file.create_dataset("label", data=labels.astype(np.uint16), compression="gzip")
+            file.attrs["classes"] = list(model.classes)
+    else:
+        write_tif(out, dataset, maps)
+
+
+def _accuracy(model: Model, dataset: Dataset, maps: Maps) -> dict[str, Any] | None:
+    """Accuracy on the labelled pixels, where the file has labels of the model's classes."""
+    parts = [dataset.table] if dataset.table is not None else list(dataset.scenes)
+    true = np.concatenate([part.label.ravel() for part in parts])
+    if not true.any() or dataset.classes != model.classes:
+        return None
+    found = Accuracy.from_labels(
+        true, np.concatenate([part.ravel() for part in maps]), model.classes
+    )
+    return {
+        name: value
+        for name, value in asdict(found).items()
+        if name in {"oa", "aa", "kappa", "n_test"}
+    }

@@ -1,0 +1,105 @@
+"""The run directory: written beside its final name, renamed when everything is in it.
+
+A directory that exists under its final name is complete. While a run is under way its files are
+in `DIR.partial`; input that is refused leaves neither.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from feddiff_secure.config.load import dump_config
+from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.run import RunResult
+from feddiff_secure.model.model_file import model_bytes
+from feddiff_secure.report.accuracy import Accuracy
+from feddiff_secure.report.run_map import write_run_maps
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Args:
+        out: the final path; it and `out.partial` must not exist.
+
+    Raises:
+        UsageError: one of them exists, or the parent cannot be written.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.partial = out.with_name(out.name + ".partial")
+        for path in (self.out, self.partial):
+            if path.exists():
+                raise UsageError(f"out: {path} exists", "give another --out, or remove it")
+
+    def open(self, config: RunConfig) -> None:
+        """Create the partial directory with the resolved configuration.
+
+        Raises:
+            UsageError: the directory cannot be created.
+        """
+        try:
+            self.partial.mkdir(parents=True)
+        except OSError as error:
+            raise UsageError(
+                f"out: {self.partial}: {error.strerror}", "give a path that can be written"
+            ) from error
+        self._write("config.toml", dump_config(config).encode())
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Append one line to `metrics.jsonl`, on disk before the next release begins."""
+        with (self.partial / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, result: RunResult) -> dict[str, Any]:
+        """Write everything else and rename; returns the content of `metrics.json`."""
+        statement = result.statement
+        metrics = run_metrics(result)
+        self._write("model.safetensors", model_bytes(result.model))
+        self._write("metrics.json", _json(metrics))
+        self._write("privacy.json", _json(statement.to_json()))
+        self._write("privacy.md", statement.to_markdown().encode())
+        write_run_maps(result, self.partial)
+        self.partial.rename(self.out)
+        return metrics
+
+    def discard(self) -> None:
+        """Remove the partial directory: nothing was released, so nothing is lost."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _write(self, name: str, content: bytes) -> None:
+        (self.partial / name).write_bytes(content)
+
+
+def run_metrics(result: RunResult) -> dict[str, Any]:
+    """The object of `metrics.json`."""
+    classes = result.model.classes
+    accuracy = Accuracy.from_labels(result.test_true, result.test_predicted, classes)
+    return {
+        "oa": accuracy.oa,
+        "aa": accuracy.aa,
+        "kappa": accuracy.kappa,
+        "per_class": dict(zip(classes, accuracy.per_class, strict=True)),
+        "n_test": accuracy.n_test,
+        "test": result.prepared.how,
+        "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
+        "bytes_up_per_owner_per_round": round(result.bytes_up),
+        "communication_parameters": int(result.model.weights.size),
+        "tiles": result.trained.tiles,
+        "owners": len(result.prepared.names),
+        "tile": result.prepared.tile,
+        "epsilon_target": result.plan.epsilon,
+        "deployment": result.statement.deployment,
+    }
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

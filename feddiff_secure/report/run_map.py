@@ -1,0 +1,80 @@
+"""`map.png`, and `map.tif` where a scene has a CRS: the land cover that a model sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feddiff_secure.data.scene import Dataset
+from feddiff_secure.federation.run import RunResult
+from feddiff_secure.report.geotiff import write_map_geotiff
+from feddiff_secure.report.landcover_map import LandcoverMap, write_map_png, write_table_png
+
+Maps = list[NDArray[np.int16]]
+
+
+def write_run_maps(result: RunResult, directory: Path) -> None:
+    """Draw the map of a run's data beside its reference, test pixels strong, others pale."""
+    prepared = result.prepared
+    tested: list[NDArray[np.bool_]] | None = None
+    if prepared.test_is_part:
+        inside = [np.ones(block.label.shape, dtype=np.bool_) for block in prepared.test]
+        tested = prepared.test.paint(inside, np.bool_(False))
+    target = f"epsilon {result.plan.epsilon:g}" if result.plan.epsilon else "no privacy"
+    title = f"{target}, {len(prepared.names)} owners, {result.plan.aggregation}"
+    draw(directory / "map.png", prepared.dataset, result.maps, tested=tested, title=title)
+    write_tif(directory / "map.tif", prepared.dataset, result.maps)
+
+
+def draw(
+    path: Path,
+    dataset: Dataset,
+    maps: Maps,
+    *,
+    tested: list[NDArray[np.bool_]] | None = None,
+    title: str = "",
+) -> None:
+    """Write the PNG of a data set's predicted labels.
+
+    Args:
+        path: the PNG.
+        dataset: where positions and reference labels come from.
+        maps: predicted labels, one array a scene or one for a table.
+        tested: the pixels kept for testing, in the same form.
+        title: a line above the picture.
+    """
+    classes = dataset.classes
+    if dataset.table is not None:
+        table = dataset.table
+        write_table_png(
+            path,
+            maps[0],
+            classes,
+            row_col=table.row_col,
+            reference=table.label if table.label.any() else None,
+            tested=tested[0] if tested else None,
+            title=title,
+        )
+        return
+    entries = [
+        LandcoverMap(
+            predicted=found,
+            reference=scene.label if scene.label.any() else None,
+            tested=tested[i] if tested else None,
+            name=scene.name,
+        )
+        for i, (scene, found) in enumerate(zip(dataset.scenes, maps, strict=True))
+    ]
+    write_map_png(path, entries, classes, title=title)
+
+
+def write_tif(path: Path, dataset: Dataset, maps: Maps) -> bool:
+    """Write a GeoTIFF if the data is one scene with a CRS; returns whether it was written."""
+    if len(dataset.scenes) != 1 or dataset.scenes[0].crs is None:
+        return False
+    scene = dataset.scenes[0]
+    assert scene.crs is not None
+    write_map_geotiff(path, maps[0], dataset.classes, scene.crs, scene.transform)
+    return True

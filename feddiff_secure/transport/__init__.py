@@ -1,0 +1,1 @@
+"""How messages travel: one seam, `exchange`, that every transport implements."""

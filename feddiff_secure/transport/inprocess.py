@@ -1,0 +1,58 @@
+"""The in-process transport: every owner in this process, every message through the codec.
+
+It proves nothing about secrecy (one process sees everything), which is why runs over it are
+labelled `deployment: simulated`. It does exercise the real messages byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from feddiff_crypto.encoding import decode, encode
+from feddiff_secure.transport.exchange import Message, Party
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Bytes on the wire, as the codec made them.
+
+    Attributes:
+        up: party → bytes it sent.
+        down: party → bytes it received.
+    """
+
+    up: dict[str, int] = field(default_factory=dict)
+    down: dict[str, int] = field(default_factory=dict)
+
+
+class InProcessExchange:
+    """Calls each party in turn; there are no timeouts, because nothing can be late.
+
+    Args:
+        owners: name → party, in roster order.
+    """
+
+    def __init__(self, owners: Mapping[str, Party]) -> None:
+        self._owners = dict(owners)
+        self.traffic = Traffic(dict.fromkeys(owners, 0), dict.fromkeys(owners, 0))
+
+    def parties(self) -> tuple[str, ...]:
+        """Names of the owners, in roster order."""
+        return tuple(self._owners)
+
+    def exchange(
+        self,
+        phase: str,
+        messages: Mapping[str, Message],
+        timeout: float,  # noqa: ARG002  # part of the seam; nothing here can be late
+    ) -> dict[str, Message]:
+        """Deliver, through the codec both ways, and collect the replies."""
+        replies: dict[str, Message] = {}
+        for name, message in messages.items():
+            request = encode(message)
+            answer = encode(self._owners[name].handle(phase, decode(request)))
+            self.traffic.down[name] += len(request)
+            self.traffic.up[name] += len(answer)
+            replies[name] = decode(answer)
+        return replies

@@ -1,0 +1,1 @@
+"""Differential privacy for federated tiles: units, noise, accounting, statement."""
