@@ -175,12 +175,10 @@ def test_each_fact_of_a_round_changes_its_context() -> None:
     ],
 )
 def test_a_context_out_of_range_is_the_callers_bug(change: dict[str, Any]) -> None:
+    facts: dict[str, Any] = {"session": "s", "round_index": 0, "attempt": 0}
+    facts |= {"model_hash": bytes(32), "config_hash": bytes(32)}
     with pytest.raises(ValueError, match=next(iter(change))):
-        RoundContext(
-            **{"session": "s", "round_index": 0, "attempt": 0, "model_hash": bytes(32)}
-            | {"config_hash": bytes(32)}
-            | change
-        )
+        RoundContext(**facts | change)
 
 
 def test_a_context_gets_its_roster_once() -> None:
