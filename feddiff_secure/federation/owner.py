@@ -37,8 +37,10 @@ from feddiff_crypto.masking.owner import (
 )
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples, clipped_sum
+from feddiff_privacy.errors import PrivacyError
 from feddiff_secure.aggregation.contribution import contribution
-from feddiff_secure.federation.plan import Plan, check_plan
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.plan_check import check_plan
 from feddiff_secure.transport.exchange import REFUSED, Message
 
 T = TypeVar("T")
@@ -124,7 +126,7 @@ class Owner:
         try:
             plan = Plan.from_json(_take(message, "plan", bytes))
             check_plan(plan)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, PrivacyError) as error:
             raise _RefusalError("plan_refused") from error
         if plan.owners != self._registry.parties:
             raise _RefusalError("roster_refused")

@@ -17,8 +17,7 @@ import rfc8785
 
 from feddiff_crypto.errors import PolicyError
 from feddiff_crypto.masking.policy import Policy
-from feddiff_privacy.accountant import epsilon
-from feddiff_privacy.calibrate import LEAST_FRACTION, calibrate, count_noise_multiplier
+from feddiff_privacy.calibrate import calibrate, count_noise_multiplier
 from feddiff_privacy.errors import PrivacyError
 from feddiff_privacy.events import NoisedSum
 from feddiff_privacy.noise import LEAST_STD, share_std
@@ -27,6 +26,7 @@ from feddiff_secure.aggregation.grid import ReleaseGrid, count_grid, gradient_gr
 from feddiff_secure.config.load import config_digest
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.plan_fields import check_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +151,8 @@ class Plan:
             ValueError: anything else.
         """
         fields: Any = json.loads(data)
-        if not isinstance(fields, dict) or set(fields) != set(cls.__slots__):
-            raise ValueError("not a plan: its fields differ")
-        fields["owners"] = tuple(fields["owners"])
-        plan = cls(**fields)
+        check_fields(fields)
+        plan = cls(**{**fields, "owners": tuple(fields["owners"])})
         if plan.to_json() != data:
             raise ValueError("not a plan: its JSON is not canonical")
         return plan
@@ -248,26 +246,3 @@ def check_room(plan: Plan, tiles: int) -> None:
             f"{fits})",
             "raise --epsilon, or use larger tiles",
         )
-
-
-def check_plan(plan: Plan) -> None:
-    """What an owner checks for itself before it takes part.
-
-    1. The policy leaves at least one honest noise share, and two sums cannot be had.
-    2. The noise share is sized for the honest shares that remain, not for all owners: the ε of
-       the calibrated row, recomputed here, is within the target.
-    3. The grid is the one whose sensitivity was proven.
-
-    Raises:
-        PolicyError: step 1.
-        ValueError: steps 2 and 3.
-    """
-    plan.policy.honest_shares  # noqa: B018  # its constructor refuses
-    if plan.epsilon is not None:
-        realised = epsilon(plan.events(), shares=plan.calibrated_shares, delta=plan.delta)
-        if not LEAST_FRACTION * plan.epsilon <= realised <= plan.epsilon:
-            raise ValueError(f"the plan's epsilon is {realised}, not {plan.epsilon}")
-    elif plan.noise != "none":
-        raise ValueError(f"noise {plan.noise} without a target epsilon")
-    if plan.scale != plan.train_grid.scale:
-        raise ValueError(f"the plan's scale is {plan.scale}, not {plan.train_grid.scale}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from feddiff_privacy.crosscheck import CrossCheck, cross_check
+from feddiff_privacy.crosscheck import cross_check
 from feddiff_privacy.events import NoisedSum
 from feddiff_privacy.noise import TAIL_LOG2, share_sum_gap
-from feddiff_privacy.statement import AdversaryRow, Statement
+from feddiff_privacy.statement import AdversaryRow, CrossCheck, Statement
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.federation.adversaries import CALIBRATED, adversaries
 from feddiff_secure.federation.plan import Plan

@@ -32,7 +32,8 @@ _RELATION = {
     Adjacency.REPLACE_ONE: dp_accounting.NeighboringRelation.REPLACE_ONE,
 }
 _FINEST_INTERVAL = 1e-4  # nats of privacy loss
-_MOST_POINTS = 1e5  # of one Gaussian's discretised loss
+_MOST_POINTS = 1e5  # of the full-batch Gaussian's discretised loss
+_STEP_POINTS = 3e4  # of one sampled Gaussian's, which is composed with itself many times
 
 
 def check_events(events: Sequence[NoisedSum]) -> None:
@@ -113,7 +114,8 @@ def epsilon(
     full = [event for event in events if event.sampling_rate == 1]
     sampled = [event for event in events if event.sampling_rate < 1]
     mu = gaussian_mu(full, shares)
-    interval = _interval(mu, adjacency)
+    steps = [1 / event.noise_multiplier(shares) for event in sampled]
+    interval = _interval([(mu, _MOST_POINTS), *((step, _STEP_POINTS) for step in steps)], adjacency)
     relation = _RELATION[adjacency]
     composed = pld.identity(value_discretization_interval=interval)
     if full:
@@ -133,12 +135,19 @@ def epsilon(
     return float(composed.get_epsilon_for_delta(delta))
 
 
-def _interval(mu: float, adjacency: Adjacency) -> float:
-    """A step of the discretised privacy loss that keeps one Gaussian under 1e5 points.
+def _interval(parts: Sequence[tuple[float, float]], adjacency: Adjacency) -> float:
+    """A step of the discretised privacy loss that bounds the points of every Gaussian.
 
     Coarser steps only ever raise ε (the discretisation dominates the true mechanism); rows with
     ε in the hundreds do not need a step of 1e-4.
+
+    Args:
+        parts: (μ, most points) of each Gaussian.
+        adjacency: replace-one doubles every μ.
     """
-    scale = mu * (2 if adjacency is Adjacency.REPLACE_ONE else 1)
-    spread = scale * (scale + 2 * 10)  # the loss is N(scale²/2, scale²); ±10 standard deviations
-    return max(_FINEST_INTERVAL, spread / _MOST_POINTS)
+    interval = _FINEST_INTERVAL
+    for mu, points in parts:
+        scale = mu * (2 if adjacency is Adjacency.REPLACE_ONE else 1)
+        spread = scale * (scale + 2 * 10)  # the loss is N(scale²/2, scale²); ±10 deviations
+        interval = max(interval, spread / points)
+    return interval

@@ -9,30 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from feddiff_privacy.accountant import check_events
 from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.statement import CrossCheck
 
 LEAST_DIFFERENCE = 0.0
 MOST_DIFFERENCE = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class CrossCheck:
-    """What a second accountant says of the same events.
-
-    Attributes:
-        accountant: its name.
-        epsilon: its ε.
-        difference: its ε less the reported one.
-        agrees: whether the difference lies in [0, 0.02].
-    """
-
-    accountant: str
-    epsilon: float
-    difference: float
-    agrees: bool
 
 
 def prv_epsilon(events: Sequence[NoisedSum], *, shares: int, delta: float) -> float:

@@ -12,10 +12,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from feddiff_privacy.crosscheck import CrossCheck
 from feddiff_privacy.events import NoisedSum
 
 STATEMENT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CrossCheck:
+    """What a second accountant says of the same events.
+
+    Attributes:
+        accountant: its name.
+        epsilon: its ε.
+        difference: its ε less the reported one.
+        agrees: whether the difference lies in [0, 0.02].
+    """
+
+    accountant: str
+    epsilon: float
+    difference: float
+    agrees: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +221,8 @@ class Statement:
             (
                 f"{self.mechanism} Sensitivity and noise are in grid units. "
                 f"Owners n = {self.owners}, smallest survivor set τ = {self.threshold}, "
-                f"honest shares h = {self.honest_shares}, colluders c = {self.colluders}, tolerated dropouts d = {self.dropouts}. "
+                f"honest shares h = {self.honest_shares}, colluders c = {self.colluders}, "
+                f"tolerated dropouts d = {self.dropouts}. "
                 f"{_checked(self.cross_check)}"
             ),
             "",

@@ -9,11 +9,12 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
-from feddiff_privacy.errors import MechanismError
-from feddiff_privacy.noise import DiscreteGaussian, share_std, share_sum_gap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+
+from feddiff_privacy.errors import MechanismError
+from feddiff_privacy.noise import DiscreteGaussian, _alias_table, share_std, share_sum_gap
 
 
 class OsBytes:
@@ -71,15 +72,17 @@ def test_the_envelope_is_integer_complete_and_dominates(std: float) -> None:
         start = (block - blocks // 2) * width
         nearest = 0 if start <= 0 <= start + width - 1 else min(abs(start), abs(start + width - 1))
         with mpmath.workdps(60):
-            density = mpmath.exp(-mpmath.mpf(nearest) ** 2 / (2 * mpmath.mpf(std) ** 2))
+            density = mpmath.exp(-(mpmath.mpf(nearest) ** 2) / (2 * mpmath.mpf(std) ** 2))
             assert mpmath.mpf(peak.numerator) / peak.denominator * density <= weights[block]
 
 
-@given(st.integers(1, 11).flatmap(lambda b: st.lists(st.integers(1, 10**6), min_size=1 << b, max_size=1 << b)))
+@given(
+    st.integers(1, 11).flatmap(
+        lambda b: st.lists(st.integers(1, 10**6), min_size=1 << b, max_size=1 << b)
+    )
+)
 @settings(max_examples=20, deadline=None)
 def test_the_alias_table_gives_back_its_weights(parts: list[int]) -> None:
-    from feddiff_privacy.noise import _alias_table
-
     count = len(parts)
     weights = [p * (2**64 // (2 * sum(parts))) for p in parts]
     weights[0] += 2**64 - sum(weights)

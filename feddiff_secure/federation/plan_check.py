@@ -1,0 +1,42 @@
+"""What an owner checks for itself before it takes part in a plan.
+
+1. The policy leaves at least one honest noise share, and two sums cannot be had.
+2. Noise and aggregation fit each other: single updates are never shown with a share of noise.
+3. The grid is the one whose sensitivity was proven.
+4. The count of tiles, where there is one, is noised.
+5. The noise share is sized for the honest shares that remain, not for all owners: the ε of the
+   calibrated row, recomputed here, is within the target.
+"""
+
+from __future__ import annotations
+
+from feddiff_privacy.accountant import epsilon
+from feddiff_privacy.calibrate import LEAST_FRACTION
+from feddiff_privacy.noise import LEAST_STD
+from feddiff_secure.federation.plan import Plan
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse a plan whose numbers do not give the guarantee it names.
+
+    Raises:
+        PolicyError: step 1.
+        ValueError: any other step.
+        PrivacyError: events that no accountant knows.
+    """
+    plan.policy.require("honest shares", plan.policy.threshold)  # 1: its constructor refuses
+    if plan.aggregation == "plain" and plan.noise == "distributed":  # 2
+        raise ValueError("plain aggregation with distributed noise")
+    if (plan.epsilon is None) != (plan.noise == "none"):
+        raise ValueError(f"noise {plan.noise} with target epsilon {plan.epsilon}")
+    if plan.scale != plan.train_grid.scale:  # 3
+        raise ValueError(f"scale {plan.scale}, not {plan.train_grid.scale}")
+    if (plan.count_share_std is None) == (plan.nominal_tiles is None):  # 4
+        raise ValueError("tiles are either counted or nominal")
+    if plan.epsilon is None:
+        return
+    if plan.count_share_std is not None and plan.count_share_std < LEAST_STD:
+        raise ValueError(f"count share {plan.count_share_std} is below {LEAST_STD}")
+    realised = epsilon(plan.events(), shares=plan.calibrated_shares, delta=plan.delta)  # 5
+    if not LEAST_FRACTION * plan.epsilon <= realised <= plan.epsilon:
+        raise ValueError(f"epsilon is {realised}, not {plan.epsilon}")
