@@ -20,7 +20,11 @@ import feddiff_crypto
 from feddiff_crypto import keys
 from feddiff_crypto.encoding import Value, canonical_digest, encode
 from feddiff_crypto.fixedpoint import Grid, round_nearest
-from feddiff_crypto.keys import AgreementKey, IdentityKey, derive
+from feddiff_crypto.keys import AgreementKey, IdentityKey, Registry, derive
+from feddiff_crypto.masking.context import RoundContext
+from feddiff_crypto.masking.coordinator import CoordinatorStart
+from feddiff_crypto.masking.owner import OwnerStart
+from feddiff_crypto.masking.policy import Policy
 from feddiff_crypto.prg import MaskSeed, add_masks
 from feddiff_crypto.randomness import VectorRandom
 from feddiff_crypto.sealing import seal
@@ -158,6 +162,67 @@ def fixedpoint() -> dict[str, Any]:
     }
 
 
+def whole_round() -> dict[str, Any]:
+    """Every message of one round of four owners, of whom `cy` drops out after sharing."""
+    names = ("ann", "bob", "cy", "dee")
+    sources = {name: VectorRandom(f"round {name}".encode()) for name in names}
+    identities = {name: IdentityKey.generate(source) for name, source in sources.items()}
+    registry = Registry({name: key.public for name, key in identities.items()})
+    policy = Policy(len(names), dropouts=1, colluders=1)
+    context = RoundContext("session", 3, 0, bytes(range(32)), bytes(range(32, 64)))
+    vectors = {name: np.array([i, 2**32 - 1 - i, 7], np.uint32) for i, name in enumerate(names)}
+    shared: dict[str, Any] = {"registry": registry, "policy": policy, "context": context}
+    sent: dict[str, dict[str, str]] = {}
+
+    def play(
+        phase: str, steps: dict[str, tuple[Any, Any]]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The states and messages of a phase; the messages are kept for the file."""
+        messages = {name: message for name, (_, message) in steps.items()}
+        sent[phase] = {name: encode(m.to_message()).hex() for name, m in messages.items()}
+        return {name: state for name, (state, _) in steps.items()}, messages
+
+    owners: dict[str, Any] = {
+        name: OwnerStart(party=name, identity=identities[name], random=sources[name], **shared)
+        for name in names
+    }
+    owners, adverts = play("advertise", {name: owners[name].advertise() for name in names})
+    sharing, rosters = CoordinatorStart(**shared, dimension=3).roster(adverts)
+    owners, shares = play("share", {name: owners[name].share(rosters[name]) for name in names})
+    masking, delivered = sharing.deliver(shares)
+    present = [name for name in names if name != "cy"]
+    masked = {name: owners[name].mask(delivered[name], vectors[name]) for name in present}
+    owners, inputs = play("masked input", masked)
+    consistency, sets = masking.collect(inputs)
+    owners, signed = play("consistency", {name: owners[name].sign(sets[name]) for name in present})
+    unmasking, requests = consistency.request(signed)
+    replies = {name: owners[name].reveal(requests[name], lambda _: None) for name in present}
+    result = unmasking.finish(play("unmask", replies)[1])
+    vector = {
+        "owners": policy.owners,
+        "dropouts": policy.dropouts,
+        "colluders": policy.colluders,
+        "threshold": policy.threshold,
+        "session": context.session,
+        "round_index": context.round_index,
+        "attempt": context.attempt,
+        "model_hash": context.model_hash.hex(),
+        "config_hash": context.config_hash.hex(),
+        "context": context.digest().hex(),
+        "roster_hash": result.roster.digest().hex(),
+        "context_with_roster": result.context.hex(),
+        "identities": {name: key.raw.hex() for name, key in identities.items()},
+        "vectors": {name: v.tolist() for name, v in vectors.items()},
+        "messages": sent,
+        "survivors": list(result.survivors),
+        "self_secrets": {name: s.hex() for name, s in result.revealed.self_secrets.items()},
+        "mask_keys": {name: key.raw.hex() for name, key in result.revealed.mask_keys.items()},
+        "sum": result.total.tolist(),
+    }
+    about = "one round in full: who knew what, each owner's encoded messages, and the opened sum"
+    return {"about": about, "vectors": [vector]}
+
+
 def build() -> dict[str, str]:
     """File name → its text."""
     suites = {
@@ -165,6 +230,7 @@ def build() -> dict[str, str]:
         "fixedpoint": fixedpoint(),
         "hkdf": hkdf(),
         "prg": prg(),
+        "round": whole_round(),
         "sealing": sealing(),
         "shamir": shamir(),
     }

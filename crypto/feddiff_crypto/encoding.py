@@ -70,7 +70,7 @@ class Limits:
     max_message_bytes: int = 2**28  # bytes
     max_fields: int = 1024  # fields of one message
     max_key_bytes: int = 128  # bytes of one key in UTF-8
-    max_array_elements: int = 2**26  # elements of one array; also bounds each dimension
+    max_array_elements: int = 2**26  # of one array, a dimension of zero counted as one
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -151,6 +151,12 @@ def _check_limit(what: str, value: int, limit: int) -> None:
         raise LimitError(f"{what}: {value} > limit {limit}")
 
 
+def _check_extent(what: str, shape: tuple[int, ...], limits: Limits) -> None:
+    """Bound an array; one without elements too, as numpy multiplies its other dimensions."""
+    extent = math.prod(max(length, 1) for length in shape)
+    _check_limit(f"{what}: array elements", extent, limits.max_array_elements)
+
+
 class _Writer:
     """Collects parts and knows the position, which padding needs."""
 
@@ -208,8 +214,7 @@ def _write_array(writer: _Writer, key: bytes, array: NDArray[Any], limits: Limit
         raise TypeError(f"field {key!r}: dtype {array.dtype} is not one of the format")
     if array.ndim > MAX_NDIM:
         raise TypeError(f"field {key!r}: {array.ndim} dimensions > {MAX_NDIM}")
-    for extent in (array.size, *array.shape):
-        _check_limit(f"field {key!r}: array elements", extent, limits.max_array_elements)
+    _check_extent(f"field {key!r}", array.shape, limits)
     writer.put(struct.pack(f"<BBB{array.ndim}I", _Tag.ARRAY, code, array.ndim, *array.shape))
     writer.put(bytes(-writer.size % _ALIGNMENT))
     elements = array.astype(_DTYPES[code], order="C", copy=False).reshape(-1)
@@ -295,8 +300,7 @@ def _read_array(reader: _Reader, what: str, limits: Limits) -> NDArray[Any]:
         raise DecodeError(f"{what}: {ndim} dimensions > {MAX_NDIM}")
     shape = tuple(reader.unsigned(4, what) for _ in range(ndim))
     count = math.prod(shape)
-    for extent in (count, *shape):
-        _check_limit(f"{what}: array elements", extent, limits.max_array_elements)
+    _check_extent(what, shape, limits)
     if any(reader.take(-reader.position % _ALIGNMENT, what)):
         raise DecodeError(f"{what}: padding is not zero")
     start = reader.skip(count * dtype.itemsize, what)

@@ -29,6 +29,22 @@ class OverflowRefusedError(CryptoError, ValueError):
     """Values or public bounds that do not fit the ring or the grid."""
 
 
+class FileRefusedError(CryptoError):
+    """A file that is missing, too open, too large, not its user's, or already there."""
+
+
+class PassphraseError(CryptoError):
+    """A passphrase that is wrong, missing, not wanted, or of a length that is not allowed."""
+
+
+class RegistryRefusedError(CryptoError):
+    """A change to the pinned registry that its rules do not allow, or a party it does not pin."""
+
+
+class RevokedKeyError(RegistryRefusedError):
+    """An identity key that was revoked."""
+
+
 class ProtocolError(CryptoError):
     """The round must be aborted.
 

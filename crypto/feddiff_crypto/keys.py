@@ -28,6 +28,7 @@ PAIRWISE_MASK_LABEL: Final = b"feddiff-secure v1 pairwise mask"
 SELF_MASK_LABEL: Final = b"feddiff-secure v1 self mask"
 SELF_COMMITMENT_LABEL: Final = b"feddiff-secure v1 self mask commitment"
 SHARE_SEALING_LABEL: Final = b"feddiff-secure v1 share sealing"
+IDENTITY_ROTATION_LABEL: Final = b"feddiff-secure v1 identity rotation"
 _FINGERPRINT_LABEL: Final = b"feddiff-secure v1 identity fingerprint"
 
 KEY_BYTES: Final = 32

@@ -10,6 +10,7 @@ import typer
 
 from feddiff_secure.cli.console import print_error
 from feddiff_secure.cli.inspect_command import data_app
+from feddiff_secure.cli.node_command import node_app
 from feddiff_secure.cli.predict_command import predict
 from feddiff_secure.cli.run_command import run
 from feddiff_secure.errors import FeddiffError
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(predict)
 app.add_typer(data_app, name="data")
+app.add_typer(node_app, name="node")
 
 INTERRUPTED = 130
 

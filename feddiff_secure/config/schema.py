@@ -71,7 +71,8 @@ class RunConfig:
         prior: where the diffusion branches come from.
         rounds: T ≥ 1.
         sampling_rate: Poisson inclusion probability of a tile in a round; 1 takes all.
-        clip: C, L2 bound of one tile's summed gradient.
+        clip: C, L2 bound of one tile's summed gradient; None for the default: 0.3, or 1 in the
+            non-private baseline.
         seed: of partition, simulated scene and public projections; never of keys or noise.
         engine: where the owners run.
         device: `cpu` or `cuda`.
@@ -95,7 +96,7 @@ class RunConfig:
     prior: str = "simulated"
     rounds: int = 60
     sampling_rate: float = 1.0
-    clip: float = 0.3
+    clip: float | None = None
     seed: int = 0
     engine: Engine = "local"
     device: str = "cpu"
@@ -123,6 +124,13 @@ class RunConfig:
         if self.owners is None and self.partition != "site":
             return 4
         return self.owners
+
+    @property
+    def clip_norm(self) -> float:
+        """C: the given one, or the default."""
+        if self.clip is not None:
+            return self.clip
+        return 0.3 if self.is_private else 1.0
 
     def colluders_for(self, owners: int) -> int:
         """c for a number of owners: the given one, or 1 (0 for two owners)."""
@@ -164,7 +172,6 @@ class RunConfig:
                 f"delta is {self.delta:g}",
                 "give a number above 0 and well below 1 / number of tiles, such as 1e-5",
             )
-        _check_range("clip", self.clip, 1e-3, 100.0)
         _check_range("sampling_rate", self.sampling_rate, 1e-3, 1.0)
         _check_range("rounds", self.rounds, 1, MOST_ROUNDS)
         _check_range("seed", self.seed, 0, 2**32 - 1)
@@ -176,6 +183,8 @@ class RunConfig:
         if self.nominal_tiles is not None:
             _check_range("nominal_tiles", self.nominal_tiles, 1, 10**8)
             self.check_delta(self.nominal_tiles, "nominal_tiles")
+        if self.clip is not None:
+            _check_range("clip", self.clip, 1e-3, 100.0)
         if self.tile is not None:
             _check_range("tile", self.tile, 1, MOST_TILE)
 

@@ -11,7 +11,10 @@ with zeros, and no layer normalises across a batch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.float32]
 
 FEATURES = 64  # length of a diffusion feature vector
-SPECTRA_A_BATCH = 256
+SPECTRA_A_BATCH = 64
 PIXELS_A_BATCH = 4096  # of LiDAR tiles
 
 
@@ -50,7 +53,7 @@ class FeatureSettings:
     seed: int = 0
 
 
-HSI_SETTINGS = FeatureSettings(timesteps=(5, 20, 50, 100, 200), draws=2)
+HSI_SETTINGS = FeatureSettings(timesteps=(50, 150, 300), draws=2)
 LIDAR_SETTINGS = FeatureSettings(timesteps=(5, 50, 100), draws=2)
 
 
@@ -82,16 +85,33 @@ def _features(
 ) -> Rows:
     """Run fixed-size batches of samples (n, C, *S) through the branch."""
     a_sample = 1 if signal.ndim == 3 else int(np.prod(signal.shape[2:]))  # feature rows
-    out = np.empty((signal.shape[0] * a_sample, FEATURES), dtype=np.float32)
     extractor = _Extractor(prior, signal.shape[1:], conditioning, settings, batch)
-    padded = np.zeros((batch, *signal.shape[1:]), dtype=np.float32)
-    for start in range(0, signal.shape[0], batch):
+
+    def run(start: int) -> Rows:
         part = signal[start : start + batch]
+        padded = np.zeros((batch, *signal.shape[1:]), dtype=np.float32)
         padded[: len(part)] = part
-        padded[len(part) :] = 0.0
-        rows = extractor(padded)[: len(part) * a_sample]
-        out[start * a_sample : start * a_sample + len(rows)] = rows
-    return out
+        return extractor(padded)[: len(part) * a_sample]
+
+    # One batch a thread and one thread a batch: faster than threads inside small operations,
+    # and the order of every sum is that of a single thread on any machine.
+    with _one_thread_an_operation(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(run, range(0, signal.shape[0], batch)))
+    nothing = np.empty((0, FEATURES), dtype=np.float32)
+    return np.concatenate([nothing, *found])
+
+
+@contextmanager
+def _one_thread_an_operation() -> Iterator[None]:
+    """Keep torch from splitting an operation over threads; the setting is restored at the end."""
+    import torch  # noqa: PLC0415
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Extractor:
@@ -114,22 +134,23 @@ class _Extractor:
         self.noise = torch.from_numpy(noise)
         self.conditioning = torch.from_numpy(conditioning).expand(batch, *conditioning.shape)
         self.mask = self.conditioning[:, :1] if len(conditioning) else torch.ones(1)
-        self.projections: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+        self.projections: dict[tuple[int, int], Tensor] = {}  # same in any thread
 
     def __call__(self, batch: npt.NDArray[np.float32]) -> Rows:
         """(batch, C, *S) clean signal to unit-norm feature rows."""
         import torch  # noqa: PLC0415
 
         x0 = torch.from_numpy(batch)
-        total: npt.NDArray[np.float64] | float = 0.0
+        total = torch.zeros(1, dtype=torch.float64)
         with torch.inference_mode():
             for index, t in enumerate(self.settings.timesteps):
                 stages = self._mean_stages(x0, t)
                 for stage, values in enumerate(stages):
-                    rows = values.numpy().astype(np.float64)
-                    total = total + rows @ self._projection(index, stage, rows.shape[1])
-        norm = np.linalg.norm(total, axis=1, keepdims=True)
-        return np.asarray(total / np.maximum(norm, 1e-12), dtype=np.float32)
+                    projection = self._projection(index, stage, values.shape[1])
+                    total = total + values.double() @ projection
+            norm = torch.linalg.vector_norm(total, dim=1, keepdim=True)
+            unit: Rows = (total / norm.clamp_min(1e-12)).float().numpy()
+        return unit
 
     def _mean_stages(self, x0: Tensor, t: int) -> list[Tensor]:
         """Layer-normed activations at step t, averaged over the noise draws."""
@@ -158,9 +179,11 @@ class _Extractor:
                 rows = full.permute(0, 2, 3, 1).flatten(0, 2)  # one row a pixel
             yield functional.layer_norm(rows, rows.shape[1:])
 
-    def _projection(self, step: int, stage: int, width: int) -> npt.NDArray[np.float64]:
+    def _projection(self, step: int, stage: int, width: int) -> Tensor:
+        import torch  # noqa: PLC0415
+
         key = (step, stage)
         if key not in self.projections:
             draws = public_normal((self.settings.seed, 2, *key), (width, FEATURES))
-            self.projections[key] = draws / np.sqrt(width)
+            self.projections[key] = torch.from_numpy(draws / np.sqrt(width))
         return self.projections[key]

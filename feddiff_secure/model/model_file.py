@@ -1,10 +1,10 @@
 """The model file: all that prediction needs, and nothing that tells two equal models apart.
 
 `model.safetensors` holds one float64 tensor a modality, `weights.<modality>` of shape (K, D_m),
-and two metadata entries: `format` and `model`, the canonical JSON of the class names and of the
+and one metadata entry, `model`: the canonical JSON of the format's name, the class names and the
 public feature map (sensor layout, tile side, seeds, scales, digests of projections and priors).
 It holds no time, no aggregation mode and no configuration digest, so equal models are equal
-files.
+files. (One entry, because the library writes several in no fixed order.)
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def model_bytes(model: Model) -> bytes:
         tensors[f"weights.{modality}"] = np.ascontiguousarray(part, dtype=np.float64)
         start += width
     described: dict[str, Any] = {
+        "format": FORMAT,
         "classes": list(model.classes),
         "features": model.features.to_dict(),
     }
-    metadata = {"format": FORMAT, "model": rfc8785.dumps(described).decode()}
-    return save(tensors, metadata)
+    return save(tensors, {"model": rfc8785.dumps(described).decode()})
 
 
 def load_model(path: Path) -> Model:
@@ -87,14 +87,16 @@ def load_model(path: Path) -> Model:
 
 
 def _described(metadata: Mapping[str, str], path: Path) -> tuple[FeatureMap, tuple[str, ...]]:
-    if metadata.get("format") != FORMAT or set(metadata) != {"format", "model"}:
-        raise DataError(f"{path}: format is {metadata.get('format')!r}, not {FORMAT!r}", _HINT)
+    if set(metadata) != {"model"}:
+        raise DataError(f"{path}: metadata {sorted(metadata)}, not the one of a model", _HINT)
     try:
         described: Any = json.loads(metadata["model"])
     except ValueError as error:
         raise DataError(f"{path}: its description is not JSON", _HINT) from error
-    if not isinstance(described, dict) or set(described) != {"classes", "features"}:
+    if not isinstance(described, dict) or set(described) != {"format", "classes", "features"}:
         raise DataError(f"{path}: its description has other fields", _HINT)
+    if described["format"] != FORMAT:
+        raise DataError(f"{path}: format {described['format']!r:.60}, not {FORMAT!r}", _HINT)
     classes = described["classes"]
     if (
         not isinstance(classes, list)

@@ -1,0 +1,269 @@
+"""Throw broken bytes at every parser of feddiff_crypto and see that only its named errors come out.
+
+    python scripts/fuzz_parsers.py --inputs 1000000                  # mutation, no extra package
+    python scripts/fuzz_parsers.py --inputs 1000000 --engine atheris # coverage-guided
+
+A finding is an exception that is no `CryptoError`, bytes that are accepted without being the one
+encoding of what was read, an input that takes longer than a second, or more than 1 GiB of memory
+above the start. The first finding of a parser ends its run with the input as hex.
+
+Mutations know the format: besides bytes, slices and lengths, they change single fields of a decoded
+message to values that no message has, and encode them again, so that the checks behind the codec
+are reached. Everything follows from `--seed`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from feddiff_crypto.encoding import Value, decode, encode
+from feddiff_crypto.errors import CryptoError
+from feddiff_crypto.identity_file import parse_identity, store_identity
+from feddiff_crypto.keys import IdentityKey
+from feddiff_crypto.masking import messages as m
+from feddiff_crypto.randomness import VectorRandom
+from feddiff_crypto.registry_file import RegistryFile, parse_registry
+from feddiff_crypto.rotation import Rotation, parse_rotation
+from feddiff_crypto.shamir import Share
+
+SLOWEST: Final = 1.0  # seconds an input may take
+MEMORY: Final = 2**30  # bytes above the start
+MAX_INPUT: Final = 4096  # bytes of an input
+CONTEXT: Final = bytes(range(32))
+ODD: Final[tuple[Value, ...]] = (
+    0, -1, 2**63 - 1, True, 0.5, float("nan"), "", "\n", "ann\nann", "bob\nann", "é", "a" * 65,
+    "\n".join(f"p{i:03d}" for i in range(101)), b"", bytes(31), bytes(33), bytes(64), bytes(4000),
+    np.zeros((0, 32), np.uint8), np.zeros((2, 82), np.uint8), np.zeros(0, np.uint32),
+    np.zeros((2, 2), np.uint32), np.zeros((), np.uint64), np.zeros(3, np.float64),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parser:
+    """One parser: what it reads, what writes it back, and inputs that it accepts."""
+
+    parse: Callable[[bytes], Any]
+    write: Callable[[Any], bytes]
+    seeds: tuple[bytes, ...]
+    is_message: bool = False  # whether its bytes are of the codec, so that fields can be changed
+
+
+def _message(kind: Any, *seeds: Any) -> Parser:
+    return Parser(
+        lambda data: kind.from_message(decode(data)),
+        lambda message: encode(message.to_message()),
+        tuple(encode(seed.to_message()) for seed in seeds),
+        is_message=True,
+    )
+
+
+def parsers() -> dict[str, Parser]:
+    """Every parser that reads what another party or a disk may have made."""
+    random = VectorRandom(b"fuzz")
+    ann, bob = IdentityKey.generate(random), IdentityKey.generate(random)
+    adverts = [
+        m.Advertise(CONTEXT, name, bytes([i]) * 32, bytes([i + 9]) * 32, bytes(32), bytes(64))
+        for i, name in enumerate(("ann", "bob", "cy"), start=1)
+    ]
+    sealed = {"bob": b"1" * m.SEALED_BYTES, "cy": b"2" * m.SEALED_BYTES}
+    registry = RegistryFile({}).put("ann", ann.public).put("bob", bob.public)
+    scalars: dict[str, Value] = {"b": True, "f": -0.5, "i": -2, "s": "señal", "y": b"\x00\xff"}
+    arrays: dict[str, Value] = {"v": np.arange(6, dtype=np.uint32).reshape(2, 3), "w": np.zeros(0)}
+    vector32, vector64 = np.arange(5, dtype=np.uint32), np.arange(3, dtype=np.uint64)
+    return {
+        "codec": Parser(decode, encode, (encode({}), encode(scalars), encode(arrays)), True),
+        "advertise": _message(m.Advertise, *adverts),
+        "roster": _message(m.Roster, m.Roster(CONTEXT, tuple(adverts))),
+        "sealed-shares": _message(m.SealedShares, m.SealedShares(CONTEXT, "ann", sealed)),
+        "delivered-shares": _message(m.DeliveredShares, m.DeliveredShares(CONTEXT, "ann", sealed)),
+        "masked-input": _message(
+            m.MaskedInput,
+            m.MaskedInput(CONTEXT, "ann", vector32),
+            m.MaskedInput(CONTEXT, "ann", vector64),
+        ),
+        "survivor-set": _message(m.SurvivorSet, m.SurvivorSet(CONTEXT, ("ann", "bob"))),
+        "consistency-signature": _message(
+            m.ConsistencySignature, m.ConsistencySignature(CONTEXT, "ann", bytes(64))
+        ),
+        "unmask-request": _message(
+            m.UnmaskRequest,
+            m.UnmaskRequest(CONTEXT, ("ann", "bob"), {"ann": bytes(64), "bob": bytes(64)}),
+        ),
+        "unmask-reply": _message(
+            m.UnmaskReply,
+            m.UnmaskReply(CONTEXT, "ann", {"ann": bytes(33)}, {"bob": bytes(33)}),
+            m.UnmaskReply(CONTEXT, "ann", {"ann": bytes(33), "bob": bytes(33)}, {}),
+        ),
+        "share": Parser(
+            lambda data: Share.from_bytes(1, data), lambda share: share.to_bytes(), (bytes(33),)
+        ),
+        "identity-file": Parser(
+            parse_identity,
+            lambda stored: stored.to_bytes(),
+            (store_identity("ann", ann, None, random).to_bytes(),),
+        ),
+        "registry-file": Parser(
+            parse_registry,
+            lambda known: known.to_bytes(),
+            (registry.to_bytes(), registry.revoke("bob", "left").to_bytes()),
+        ),
+        "rotation-file": Parser(
+            parse_rotation,
+            lambda rotation: rotation.to_bytes(),
+            (Rotation.sign("ann", ann, bob).to_bytes(),),
+        ),
+    }
+
+
+def check(parser: Parser, data: bytes) -> bool:
+    """Whether `data` is accepted; raises what a finding is.
+
+    Raises:
+        AssertionError: accepted, but not the one encoding of what was read, or too slow.
+        Exception: whatever a parser with a fault lets through.
+    """
+    began = time.process_time()
+    try:
+        read = parser.parse(data)
+    except CryptoError:
+        accepted = False
+    else:
+        accepted = True
+        assert parser.write(read) == data, "accepted, but not canonical"
+    seconds = time.process_time() - began
+    assert seconds < SLOWEST, f"took {seconds:.1f} s of CPU"
+    return accepted
+
+
+def mutate(parser: Parser, random: np.random.Generator, start: bytes = b"") -> bytes:
+    """A broken input: `start`, or else one of the seeds, with up to five changes."""
+    seed = start or parser.seeds[random.integers(len(parser.seeds))]
+    if parser.is_message and random.random() < 0.4:
+        seed = _change_field(seed, random)
+    data = bytearray(seed)
+    for _ in range(random.integers(0, 5)):
+        _change_bytes(data, parser.seeds, random)
+    return bytes(data[:MAX_INPUT])
+
+
+def _change_field(seed: bytes, random: np.random.Generator) -> bytes:
+    """The message with one field changed, removed or added: canonical, but not of its kind."""
+    try:
+        fields = decode(seed)
+    except CryptoError:  # libFuzzer keeps broken inputs too
+        return seed
+    names = [*fields, "extra"]
+    name = names[random.integers(len(names))]
+    if random.random() < 0.1:
+        fields.pop(name, None)
+    else:
+        fields[name] = ODD[random.integers(len(ODD))]
+    return encode(fields)
+
+
+def _change_bytes(data: bytearray, seeds: tuple[bytes, ...], random: np.random.Generator) -> None:
+    at = int(random.integers(len(data) + 1))
+    end = min(len(data), at + int(random.integers(1, 9)))
+    match random.integers(8):
+        case 0 if at < len(data):
+            data[at] ^= 1 << int(random.integers(8))
+        case 1 if at < len(data):
+            data[at] = (0, 1, 0x7F, 0x80, 0xFF, 0x0A)[random.integers(6)]
+        case 2:
+            del data[at:end]
+        case 3:
+            data[at:at] = random.bytes(int(random.integers(1, 9)))
+        case 4:
+            data[at:at] = data[at:end]
+        case 5:
+            del data[at:]
+        case 6:  # a length field far too large, or one more or less
+            data[at : at + 4] = (0, 1, 2**31, 2**32 - 1, end)[random.integers(5)].to_bytes(
+                4, "little"
+            )
+        case _:
+            other = seeds[random.integers(len(seeds))]
+            data[at:] = other[at:]
+
+
+def fuzz(name: str, inputs: int, seed: int) -> dict[str, Any]:
+    """Check `inputs` mutations of one parser's seeds; what was seen, `finding` None if nothing."""
+    parser = parsers()[name]
+    random = np.random.Generator(np.random.PCG64([seed, *name.encode()]))
+    began, accepted, data = time.process_time(), 0, b""
+    finding: str | None = None
+    try:
+        for data in parser.seeds:
+            assert check(parser, data), "a seed is refused"
+        for _ in range(inputs):
+            data = mutate(parser, random)
+            accepted += check(parser, data)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is what we look for
+        finding = f"{type(error).__name__}: {error}; input {data.hex()}"
+    return {
+        "parser": name,
+        "inputs": inputs,
+        "accepted": accepted,
+        "cpu_seconds": round(time.process_time() - began, 2),
+        "finding": finding,
+    }
+
+
+def fuzz_with_atheris(name: str, inputs: int, seed: int) -> dict[str, Any]:
+    """The same by coverage, in a process of its own, which libFuzzer ends itself."""
+    with tempfile.TemporaryDirectory() as corpus:
+        for i, data in enumerate(parsers()[name].seeds):
+            (Path(corpus) / f"seed-{i}").write_bytes(data)
+        began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        run = subprocess.run(  # noqa: S603  # this very script
+            [
+                sys.executable, str(Path(__file__).with_name("fuzz_atheris.py")), name,
+                f"-runs={inputs}", f"-seed={seed + 1}", f"-max_len={MAX_INPUT}", "-timeout=5",
+                "-rss_limit_mb=2048", "-print_final_stats=1", corpus,
+            ],
+            capture_output=True, text=True, errors="replace", cwd=corpus, check=False,
+        )  # fmt: skip
+        words = run.stderr
+        covered = [line for line in words.splitlines() if " cov: " in line]
+        return {
+            "parser": name,
+            "inputs": inputs,
+            "coverage": covered[-1].split(" cov: ")[1].split()[0] if covered else None,
+            "cpu_seconds": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began, 2),
+            "finding": words[-2000:] if run.returncode else None,
+        }
+
+
+def main() -> int:
+    """Fuzz the chosen parsers, one JSON line each; 1 if anything was found."""
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    arguments.add_argument("--inputs", type=int, default=20_000, help="inputs a parser")
+    arguments.add_argument("--parser", choices=sorted(parsers()), help="only this parser")
+    arguments.add_argument("--engine", choices=("mutation", "atheris"), default="mutation")
+    arguments.add_argument("--seed", type=int, default=0)
+    chosen = arguments.parse_args()
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (used + MEMORY, used + MEMORY))
+    engine = fuzz if chosen.engine == "mutation" else fuzz_with_atheris
+    found = False
+    for name in [chosen.parser] if chosen.parser else parsers():
+        result = engine(name, chosen.inputs, chosen.seed)
+        found |= result["finding"] is not None
+        print(json.dumps(result), flush=True)
+    return int(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""`python -m benchmarks`: one row a target, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import Selection, table
+from benchmarks.rows import Row
+
+REPOSITORY = Path(__file__).parents[2]
+FAST = Row("noise", 0.03, "s CPU", 0.1, "exact")
+SLOW = Row("round", 31.0, "ms CPU", 30.0, "four owners")
+INFORMATION = Row("shamir split", 2.0, "ms CPU", None, "–")
+
+
+def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_one_target_is_measured_and_printed_as_json() -> None:
+    done = benchmarks("--only", "upload", "--json")
+    rows = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    (masked,) = [row for row in rows if row["name"] == "upload masked"]
+    assert set(masked) == {"name", "value", "unit", "target", "met", "reference"}
+    assert 4 < masked["value"] < 4.001
+    assert masked["met"] is True
+
+
+def test_a_row_that_does_not_exist_is_a_usage_error() -> None:
+    done = benchmarks("--only", "no such row")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2].startswith("error: ")
+    assert done.stderr.splitlines()[-1].startswith("hint: ")
+
+
+def test_a_missed_target_is_told_from_a_met_one_and_from_none() -> None:
+    assert [row.met for row in (FAST, SLOW, INFORMATION)] == [True, False, None]
+    lines = table([FAST, SLOW, INFORMATION]).splitlines()
+    assert lines[0].split() == ["name", "value", "unit", "target", "met", "reference"]
+    assert " yes " in lines[1]
+    assert " NO " in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "wanted"),
+    [
+        (None, "noise", True),
+        ("mask", "mask", True),
+        ("[mask]", "mask", True),
+        ("mask", "upload masked", False),
+        ("client n=10 *", "client n=10 d=1e7", True),
+        ("client n=10 *", "client n=100 d=1e7", False),
+        ("*n=100*", "coordinator n=100 d=1e7", True),
+    ],
+)
+def test_only_selects_by_the_beginning_of_a_name_or_by_shell_pattern(
+    pattern: str | None, name: str, wanted: bool
+) -> None:
+    assert Selection(pattern).wants(name) is wanted

@@ -1,0 +1,66 @@
+"""docs/protocol.md names what the code does: fields, errors, refusal codes, tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feddiff_crypto import errors
+from feddiff_crypto.masking import messages as m
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = (REPOSITORY / "docs" / "protocol.md").read_text(encoding="utf-8")
+OWNER = (REPOSITORY / "feddiff_secure" / "federation" / "owner.py").read_text(encoding="utf-8")
+ADVERT = m.Advertise(bytes(32), "ann", bytes(32), bytes(32), bytes(32), bytes(64))
+MESSAGES = [
+    ADVERT,
+    m.Roster(bytes(32), (ADVERT,)),
+    m.SealedShares(bytes(32), "ann", {}),
+    m.DeliveredShares(bytes(32), "ann", {}),
+    m.SurvivorSet(bytes(32), ("ann",)),
+    m.ConsistencySignature(bytes(32), "ann", bytes(64)),
+    m.UnmaskRequest(bytes(32), ("ann",), {}),
+    m.UnmaskReply(bytes(32), "ann", {}, {}),
+]
+
+
+def test_every_test_that_the_page_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", PAGE))
+    assert len(named) > 15
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests").rglob("test_*.py")
+    )
+    assert named <= set(re.findall(r"^def (test_\w+)\(", source, re.MULTILINE))
+
+
+def test_every_file_that_the_page_names_exists() -> None:
+    for name in re.findall(r"`((?:crypto|feddiff_secure|tests)/[\w/.]+)`", PAGE):
+        assert (REPOSITORY / name).exists(), name
+    attack = "unmask-reply--both-kinds-for-one-owner.bin"
+    assert attack in PAGE
+    assert (REPOSITORY / "tests" / "crypto" / "bad_messages" / attack).is_file()
+
+
+def test_every_refusal_code_of_an_owner_is_on_the_page_and_no_other() -> None:
+    raised = set(re.findall(r'_RefusalError\("(\w+)"\)', OWNER))
+    raised |= set(re.findall(r'REFUSED: "(\w+)"', OWNER))
+    table = PAGE.split("### Codes that leave an owner")[1].split("\n## ")[0]
+    assert raised == set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+
+
+def test_every_error_that_stops_a_round_is_on_the_page() -> None:
+    table = PAGE.split("## When a round stops")[1].split("###")[0]
+    named = set(re.findall(r"`(\w+Error)`", table))
+    stopping = {error.__name__ for error in errors.ProtocolError.__subclasses__()}
+    assert stopping | {"DecodeError", "LimitError"} <= named
+    assert all(hasattr(errors, name) for name in named)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.KIND)
+def test_every_message_has_the_fields_that_the_page_gives_it(message: Any) -> None:
+    table = PAGE.split("## Messages")[1].split("What is computed")[0]
+    (line,) = re.findall(rf"^\|.*\| `{message.KIND}` \| (.*) \|$", table, re.MULTILINE)
+    assert set(message.to_message()) == {"kind", "context"} | set(re.findall(r"`(\w+)`", line))
