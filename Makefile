@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # torch first and alone: whichever build the index offers under this exact version is then kept.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check results clean
+.PHONY: run test check results bench fuzz clean
 
 run: $(VENV)/.runtime
 	$(BIN)/feddiff-secure run --epsilon 8
@@ -23,6 +23,13 @@ check: $(VENV)/.dev
 
 results: $(VENV)/.dev
 	$(BIN)/python scripts/accuracy_table.py
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.dev
+	$(PIP) "atheris>=3"
+	$(BIN)/python scripts/fuzz_parsers.py --engine atheris --inputs 1000000
 
 $(VENV)/.torch: constraints.txt
 	$(PYTHON) -m venv $(VENV)

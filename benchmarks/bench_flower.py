@@ -44,7 +44,10 @@ def bench_flower_mask(benchmark: BenchmarkFixture) -> None:
     vector = [np.zeros(DIMENSION, np.int64)]
     measure(benchmark, _mask, (vector, secrets.token_bytes(32)), rounds=3)
     record(
-        benchmark, "ns/parameter/mask", scale=1e9 / DIMENSION, reference="MT19937, 32-bit seed, int64"
+        benchmark,
+        "ns/parameter/mask",
+        scale=1e9 / DIMENSION,
+        reference="MT19937, 32-bit seed, int64",
     )
 
 

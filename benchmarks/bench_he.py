@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.rows import record, row
 from feddiff_crypto.encoding import encode
 from feddiff_crypto.he.aggregate import CiphertextSum
 from feddiff_crypto.he.decrypt import Decryption
@@ -99,6 +100,15 @@ def test_encrypt_and_serialise(benchmark: Any) -> None:
         "seconds_ratio": peer_seconds / benchmark.stats.stats.median,
         "bytes_ratio": peer_size / size,
     }
+    reference = f"{peer_seconds:.2f} with NVFLARE's parameters (same run)"
+    record(benchmark, "s CPU / 1e6 parameters", target=0.35, reference=reference)
+
+
+@row("upload encrypted")
+def test_upload_encrypted(benchmark: Any) -> None:
+    size = len(benchmark.pedantic(ours, rounds=1)) / PARAMETERS
+    reference = f"{cpu_and_bytes(peer)[1]:.1f} with NVFLARE's parameters (same run)"
+    record(benchmark, "B/parameter", value=size, target=16.2, reference=reference)
 
 
 @pytest.mark.benchmark(group="encrypt", timer=time.process_time)

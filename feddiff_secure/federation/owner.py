@@ -126,7 +126,7 @@ class Owner:
         try:
             plan = Plan.from_json(_take(message, "plan", bytes))
             check_plan(plan)
-        except (ValueError, PrivacyError) as error:
+        except (ValueError, PrivacyError, ArithmeticError, RecursionError) as error:
             raise _RefusalError("plan_refused") from error
         if plan.owners != self._registry.parties:
             raise _RefusalError("roster_refused")
@@ -140,8 +140,10 @@ class Owner:
         plan = self._agreed()
         phase = _take(message, "phase", str)
         index = (_take(message, "round", int), _take(message, "attempt", int))
-        if phase not in {"count", "train"} or (phase, *index) in self._done:
+        if (phase, *index) in self._done or not plan.allows(phase, *index):
             raise _RefusalError("attempt_refused")
+        if self.charged[phase] >= plan.most_attempts(phase):
+            raise _RefusalError("budget_refused")
         weights = _weights(message, plan)
         self._done.add((phase, *index))
         made = contribution(

@@ -130,6 +130,17 @@ class Plan:
             dimension=grid.dimension,
         )
 
+    def most_attempts(self, phase: str) -> int:
+        """Attempts of a phase that the plan's ε accounts for; an owner answers no more."""
+        if phase == "count":
+            return 0 if self.nominal_tiles is not None else 1
+        return self.attempts if phase == "train" else 0
+
+    def allows(self, phase: str, round_index: int, attempt: int) -> bool:
+        """Whether the plan has such a round and attempt."""
+        rounds = {"count": 0 if self.nominal_tiles is not None else 1, "train": self.rounds}
+        return 0 <= round_index < rounds.get(phase, 0) and 0 <= attempt < self.attempts
+
     def events(self) -> list[NoisedSum]:
         """The events of the whole plan, as if every round took one attempt."""
         train = self.event("train", self.rounds)

@@ -58,6 +58,8 @@ def prepare(config: RunConfig) -> Prepared:
     dataset = load(config.data, config.seed)
     tile = tile_side(config, dataset)
     tiles = cut_tiles(dataset, tile)
+    if len(tiles.labelled_units()) == 0:
+        raise DataError(f"{config.data}: no labelled pixel", "give data with labels above 0")
     if config.test is None:
         train, test, how = train_test_split(tiles, TEST_FRACTION, config.seed)
     else:

@@ -195,7 +195,7 @@ def test_owners_that_are_shown_different_models_refuse_the_roster() -> None:
         for name in NAMES
     }
     assert adverts["ann"].context == adverts["bob"].context != adverts["cy"].context
-    roster = {
+    roster: dict[str, Any] = {
         "kind": "roster",
         "context": adverts["ann"].context,
         "parties": "\n".join(NAMES),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def test_a_registry_comes_back_from_its_file(tmp_path: Path) -> None:
         assert read_registry(path) == each
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert [entry.name for entry in tmp_path.iterdir()] == ["registry.json"]
+
+
+def test_a_registry_is_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_registry(tmp_path / "registry.json", BOTH)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "registry.json").stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
