@@ -4,7 +4,7 @@ Everything here is post-processing of noised sums, so it costs no privacy, and a
 repeat it from the recorded sums alone.
 
     W_{t+1} = Y_t − η · S_t / (scale · N),     Y_t = W_t + β (W_t − W_{t−1})
-    model   = mean of the last half of the iterates
+    model   = mean of the last fifth of the iterates
 
 S_t is the decoded sum of clipped per-tile gradients at Y_t, and N the public denominator (the
 expected number of tiles in a batch). N is never an owner's true count.
@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+AVERAGED_SHARE = 5  # the model averages one in so many of the rounds, the last ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class UpdateRule:
     @property
     def averaged(self) -> int:
         """How many of the last iterates the model is the mean of."""
-        return max(1, self.rounds // 2)
+        return max(1, self.rounds // AVERAGED_SHARE)
 
 
 @dataclass(slots=True)

@@ -42,6 +42,7 @@ class Plan:
         noise: `distributed`, `local` or `none`.
         epsilon: target, or None for the non-private baseline.
         delta: δ.
+        tile: side of a tile, pixels.
         classes: K. features: D of the communication module (K × D).
         rounds: T. attempts: attempts a round may take in all.
         sampling_rate: Poisson rate of tiles.
@@ -64,6 +65,7 @@ class Plan:
     noise: str
     epsilon: float | None
     delta: float
+    tile: int
     classes: int
     features: int
     rounds: int
@@ -170,7 +172,13 @@ class Plan:
 
 
 def make_plan(
-    config: RunConfig, *, session: bytes, owners: tuple[str, ...], classes: int, features: int
+    config: RunConfig,
+    *,
+    session: bytes,
+    owners: tuple[str, ...],
+    tile: int,
+    classes: int,
+    features: int,
 ) -> Plan:
     """Calibrate the noise and fix every public number.
 
@@ -178,6 +186,7 @@ def make_plan(
         config: the run's configuration.
         session: 16 random bytes.
         owners: roster.
+        tile: side of a tile, pixels.
         classes: K.
         features: D.
 
@@ -195,6 +204,7 @@ def make_plan(
         noise=config.noise_mode,
         epsilon=config.epsilon if config.is_private else None,
         delta=config.delta,
+        tile=tile,
         classes=classes,
         features=features,
         rounds=config.rounds,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from feddiff_crypto.keys import is_party_name
 from feddiff_crypto.masking.policy import MAX_OWNERS
 
+MOST_TILE = 64
 MOST_CLASSES = 255
 MOST_FEATURES = 1 << 20
 MOST_COORDINATES = 1 << 24
@@ -70,6 +71,7 @@ FIELDS: dict[str, Check] = {
     "noise": _one_of("distributed", "local", "none"),
     "epsilon": _or_none(_number(1e-3, 1e3)),
     "delta": _number(1e-300, 1 - 1e-9),
+    "tile": _integer(1, MOST_TILE),
     "classes": _integer(1, MOST_CLASSES),
     "features": _integer(1, MOST_FEATURES),
     "rounds": _integer(1, MOST_ROUNDS),

@@ -103,6 +103,7 @@ def simulate(
         config,
         session=SecureRandom().random_bytes(SESSION_BYTES),
         owners=prepared.names,
+        tile=prepared.tile,
         classes=len(prepared.dataset.classes),
         features=sum(features.widths.values()),
     )

@@ -1,8 +1,17 @@
 """The one public rule for the step size: no run is tuned on private data.
 
-The rule takes only public numbers: the noise of a whole sum relative to its sensitivity, the
-public number of tiles, and the number of rounds. Its constants were chosen on simulated scenes
-(docs/results.md), never on an owner's data.
+After T rounds of steps η on clipped gradients, the noise alone gives each class score of a pixel
+(‖ψ‖ ≤ 1) a standard deviation of
+
+    κ = η · C · z · f · √T / N,
+
+with z the noise multiplier, f the noise factor (noise of the whole sum over that of the calibrated
+row), N the public number of tiles. The rule fixes κ: the step is as large as it can be before the
+noise it lets in rivals the scores it builds. A tile of side s sums the gradients of up to s² pixels
+before the clip, so its gradient keeps its full length C for longer; κ grows with √s.
+
+η·C is bounded too, because beyond it more data stops helping. The constants were chosen on
+simulated scenes and tables (docs/results.md), never on an owner's data.
 """
 
 from __future__ import annotations
@@ -12,6 +21,11 @@ import math
 from feddiff_secure.aggregation.update import UpdateRule
 from feddiff_secure.federation.plan import Plan
 
+SCORE_NOISE = 1.5  # κ for tiles of one pixel
+MOST_STEP = 60.0  # of η·C
+BASELINE_STEP = 60.0  # of η·C without noise
+BASELINE_MOMENTUM = 0.9
+
 
 def update_rule(plan: Plan, tiles: int) -> UpdateRule:
     """The update constants of a run.
@@ -20,18 +34,19 @@ def update_rule(plan: Plan, tiles: int) -> UpdateRule:
         plan: the agreed plan.
         tiles: the public number of training tiles: nominal, or released as a DP count.
     """
-    noise = plan.noise_multiplier * plan.noise_factor
-    step_size = 40.0 * (5.4 / noise) ** 0.786 if noise else 60.0
     return UpdateRule(
-        step_size=step_size,
-        momentum=0.0 if noise else 0.9,
+        step_size=_step(plan, tiles) / plan.clip,
+        momentum=0.0 if plan.noise_multiplier else BASELINE_MOMENTUM,
         denominator=tiles * plan.sampling_rate,
         scale=plan.scale,
         rounds=plan.rounds,
     )
 
 
-def relative_noise(plan: Plan, tiles: int) -> float:
-    """Norm of the noise over the largest norm of the signal in one averaged gradient."""
-    dimension = plan.classes * plan.features
-    return plan.noise_multiplier * plan.noise_factor * math.sqrt(dimension) / tiles
+def _step(plan: Plan, tiles: int) -> float:
+    """η·C: the most that one round can move W, if every gradient had the same direction."""
+    if not plan.noise_multiplier:
+        return BASELINE_STEP
+    noise = plan.noise_multiplier * plan.noise_factor * math.sqrt(plan.rounds)
+    expected = tiles * plan.sampling_rate
+    return min(MOST_STEP, SCORE_NOISE * math.sqrt(plan.tile) * expected / noise)

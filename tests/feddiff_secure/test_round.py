@@ -243,11 +243,11 @@ def test_the_denominator_is_the_public_number_of_tiles(nominal: int) -> None:
     np.testing.assert_allclose(trained.weights, expected, rtol=1e-12)
 
 
-def test_the_average_is_over_the_last_half_of_the_iterates() -> None:
-    rule = UpdateRule(step_size=1.0, momentum=0.0, denominator=1.0, scale=1.0, rounds=4)
+def test_the_average_is_over_the_last_fifth_of_the_iterates() -> None:
+    rule = UpdateRule(step_size=1.0, momentum=0.0, denominator=1.0, scale=1.0, rounds=10)
     state = Iterates(rule, np.zeros((1, 1)))
     with pytest.raises(RuntimeError):
         state.model()
-    for _ in range(4):
+    for _ in range(10):
         state.apply(np.array([-1]))
-    assert state.model()[0, 0] == pytest.approx((3 + 4) / 2)
+    assert state.model()[0, 0] == pytest.approx((9 + 10) / 2)

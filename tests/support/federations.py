@@ -33,7 +33,9 @@ def examples(seed: int, tiles: int = 30, most: int = 4) -> TileExamples:
 def plan_for(config: RunConfig, owners: int = 4) -> Plan:
     """A plan over `owners` owners with the small dimensions used here."""
     names = tuple(f"owner-{i:03d}" for i in range(1, owners + 1))
-    return make_plan(config, session=bytes(16), owners=names, classes=CLASSES, features=FEATURES)
+    return make_plan(
+        config, session=bytes(16), owners=names, tile=1, classes=CLASSES, features=FEATURES
+    )
 
 
 @dataclass
