@@ -37,7 +37,9 @@ def _federation(plan: Plan) -> tuple[InProcessExchange, Registry]:
 def bench_round(benchmark: BenchmarkFixture) -> None:
     """From the model that owners are shown to the sum: noise, five phases, and every message."""
     config = RunConfig(owners=4, nominal_tiles=1000, rounds=ROUNDS + 1)
-    plan = make_plan(config, session=bytes(16), owners=NAMES, tile=1, classes=CLASSES, features=FEATURES)
+    plan = make_plan(
+        config, session=bytes(16), owners=NAMES, tile=1, classes=CLASSES, features=FEATURES
+    )
     exchange, registry = _federation(plan)
     weights = np.zeros((CLASSES, FEATURES))
     attempts = iter(range(ROUNDS + 1))

@@ -42,19 +42,18 @@ Floats = npt.NDArray[np.float32]
 
 FORMAT = 1
 PART_FEATURES = 512  # random Fourier features a part
-SCALES: Mapping[tuple[str, str], float] = MappingProxyType(
+SCALES: Mapping[tuple[str, str], tuple[float, ...]] = MappingProxyType(
     {
-        ("hsi", "descriptor"): 0.7,
-        ("hsi", "tile"): 2.0,
-        ("hsi", "diffusion"): 4.0,
-        ("lidar", "descriptor"): 12.0,  # divided by √C: more channels lie further apart
-        ("lidar", "diffusion"): 2.0,
+        ("hsi", "descriptor"): (0.7,),
+        ("hsi", "tile"): (2.0,),
+        ("hsi", "diffusion"): (1.0, 4.0),
+        ("lidar", "descriptor"): (4.0, 12.0),  # divided by √C: more channels lie further apart
+        ("lidar", "diffusion"): (2.0,),
     }
 )
-"""Inverse kernel width of the part of every source, chosen on simulated scenes (docs/results.md).
-The wide kernel on the plain descriptor puts a class's pixels close together, which is what
-survives noise; the narrow one on the diffusion features tells similar classes apart. `tile` parts
-describe the tile's mean."""
+"""Inverse kernel widths, one a part, of every source (docs/results.md says how they were chosen).
+A wide kernel puts a class's pixels close together, which is what survives noise; a narrow one
+tells similar classes apart. `tile` parts describe the tile's mean."""
 
 _HINT = "the model file is damaged, or was made by another version or with another prior"
 
@@ -133,13 +132,14 @@ class FeatureMap:
                 modality,
                 source,
                 FourierProjection(
-                    seed=(seed, list(SCALES).index((modality, source))),
+                    seed=(seed, list(SCALES).index((modality, source)), number),
                     inputs=_inputs(layout, modality, source),
                     features=PART_FEATURES,
-                    scale=_scale(layout, modality, source),
+                    scale=scale,
                 ),
             )
             for modality, source in kinds
+            for number, scale in enumerate(_scales(layout, modality, source))
         )
         return FeatureMap(layout=layout, tile=tile, seed=seed, parts=parts, priors=loaded)
 
@@ -286,13 +286,14 @@ def _kinds(layout: SensorLayout, tile: int, *, diffusion: bool) -> list[tuple[st
     return kinds
 
 
-def _scale(layout: SensorLayout, modality: str, source: str) -> float:
-    """The inverse kernel width of a part."""
+def _scales(layout: SensorLayout, modality: str, source: str) -> tuple[float, ...]:
+    """The inverse kernel widths of a source, one a part."""
     found = layout.get(modality)
     assert found is not None
-    scale = SCALES[modality, source]
-    per_channel = (modality, source) == ("lidar", "descriptor")
-    return scale / math.sqrt(len(found.channels)) if per_channel else scale
+    scales = SCALES[modality, source]
+    if (modality, source) == ("lidar", "descriptor"):
+        return tuple(scale / math.sqrt(len(found.channels)) for scale in scales)
+    return scales
 
 
 def _inputs(layout: SensorLayout, modality: str, source: str) -> int:

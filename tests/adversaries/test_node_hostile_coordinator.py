@@ -39,6 +39,7 @@ PLAN: Plan = make_plan(  # without noise, which is not what is attacked here
     RunConfig(owners=3, nominal_tiles=1000, rounds=4, colluders=0, epsilon=math.inf),
     session=bytes(16),
     owners=NAMES,
+    tile=1,
     classes=CLASSES,
     features=FEATURES,
 )

@@ -236,7 +236,12 @@ def test_an_unknown_lidar_layout_uses_descriptors_alone() -> None:
     features = FeatureMap.public(layout(lidar=names), tile=4)
     sources = {(part.modality, part.source) for part in features.parts}
     assert ("lidar", "diffusion") not in sources
-    assert {("lidar", "descriptor"), ("hsi", "diffusion"), ("hsi", "tile")} == sources
+    assert sources == {
+        ("lidar", "descriptor"),
+        ("hsi", "descriptor"),
+        ("hsi", "diffusion"),
+        ("hsi", "tile"),
+    }
     assert height_and_intensity(names) is None
     assert height_and_intensity(("canopy_height_m", "height_std_m", "intensity")) == (0, 2)
 

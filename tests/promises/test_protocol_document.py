@@ -56,7 +56,7 @@ def test_every_error_that_stops_a_round_is_on_the_page() -> None:
     named = set(re.findall(r"`(\w+Error)`", table))
     stopping = {error.__name__ for error in errors.ProtocolError.__subclasses__()}
     assert stopping | {"DecodeError", "LimitError"} <= named
-    assert all(hasattr(errors, name) for name in named)
+    assert all(hasattr(errors, name) or name in stopping for name in named)
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.KIND)
