@@ -66,6 +66,8 @@ class Selection:
 def run(selection: Selection, *, full: bool) -> tuple[int, list[Row]]:
     """Run the selected benchmarks; pytest's exit code and the rows, in order of measurement."""
     os.environ[FULL] = "1" if full else ""
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+        del os.environ[name]  # started from a parallel test run: these are not its workers
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "benchmarks.json"
         with contextlib.redirect_stdout(sys.stderr):  # the table alone goes to stdout
