@@ -101,6 +101,10 @@ def _gaps(plan: Plan, events: Sequence[NoisedSum]) -> dict[str, float]:
 def _assumptions(plan: Plan, priors: Sequence[str]) -> list[str]:
     lines = [
         "Owners run this code as written; a data owner's own node is trusted with its data.",
+        (
+            "The class names and their number, the sensor layout and the configuration are public; "
+            "where a file names no classes, their number is its largest label."
+        ),
         "The operating system's random generator is secure; noise, sampling and keys use it alone.",
         (
             "Neighbouring data sets differ in one tile of one owner. Ground held by k owners is "
