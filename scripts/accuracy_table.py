@@ -32,7 +32,17 @@ from feddiff_secure.report.accuracy import Accuracy
 
 def one(options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
     """The metrics of one run, or of the pooled test pixels of one run a fold."""
-    parts = _folds(Path(options["data"]), folds, seed) if folds else [(options["data"], None)]
+    with tempfile.TemporaryDirectory(prefix="folds-") as folder:  # copies of data: not left behind
+        parts: list[tuple[str | None, str | None]] = [(options["data"], None)]
+        if folds:
+            parts = list(_folds(Path(options["data"]), Path(folder), folds, seed))
+        return _pooled(options, parts, seed)
+
+
+def _pooled(
+    options: dict[str, Any], parts: list[tuple[str | None, str | None]], seed: int
+) -> dict[str, float]:
+    """The metrics over the test pixels of all parts."""
     true, predicted = [], []
     for train, test in parts:
         result = simulate(
@@ -49,7 +59,7 @@ def one(options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
     return {"oa": found.oa, "aa": found.aa, "kappa": found.kappa, "n_test": found.n_test}
 
 
-def _folds(data: Path, folds: int, seed: int) -> list[tuple[str, str]]:
+def _folds(data: Path, folder: Path, folds: int, seed: int) -> list[tuple[str, str]]:
     """(training file, test file) of every fold, split by region within each class."""
     table = read_dataset(data).table
     if table is None or table.region is None:
@@ -60,7 +70,6 @@ def _folds(data: Path, folds: int, seed: int) -> list[tuple[str, str]]:
         regions = rng.permutation(np.unique(table.region[table.label == label]))
         for number, region in enumerate(regions if len(regions) > 1 else []):
             fold[(table.region == region) & (table.label == label)] = number % folds
-    folder = Path(tempfile.mkdtemp(prefix="folds-"))
     files = []
     for number in range(folds):
         pair = (folder / f"train-{number}.h5", folder / f"test-{number}.h5")

@@ -97,7 +97,7 @@ def simulate(
     clock = Clock()
     prepared = prepare(config)
     features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
-    check_labelled(config, prepared)
+    check_labelled(prepared)
     clock.lap("data")
     plan = make_plan(
         config,
@@ -154,18 +154,16 @@ def simulate(
     )
 
 
-def check_labelled(config: RunConfig, prepared: Prepared) -> None:
-    """Refuse data that cannot train or test a model.
+def check_labelled(prepared: Prepared) -> None:
+    """Refuse data that cannot test a model.
 
     Raises:
-        UsageError: no labelled test tile, or a δ that is too large for a public number of tiles.
+        UsageError: no labelled test tile.
     """
     if len(prepared.test.labelled_units()) == 0:
         raise UsageError(
             "the test part holds no labelled tile", "give more labelled regions, or --test PATH"
         )
-    if config.nominal_tiles is not None:
-        config.check_delta(config.nominal_tiles, "nominal_tiles")
 
 
 def _federation(

@@ -11,7 +11,7 @@ noise it lets in rivals the scores it builds. A tile of side s sums the gradient
 before the clip, so its gradient keeps its full length C for longer; κ grows with √s.
 
 η·C is bounded too, because beyond it more data stops helping. The constants were chosen on
-simulated scenes and tables (docs/results.md), never on an owner's data.
+simulated and published data (docs/results.md), never on an owner's.
 """
 
 from __future__ import annotations
