@@ -166,7 +166,7 @@ def test_decrypt_a_signed_aggregate(benchmark: Any) -> None:
     signatures = {}
     for name, identity in identities.items():
         review = AggregateReview(party=name, identity=identity, expected=expected)
-        signatures[name] = review.endorse(aggregate)[1].signature
+        signatures[name] = review.endorse(aggregate)[1]
 
     def decrypt() -> Any:
         state = Decryption(key=secret_key(), registry=registry, expected=expected, endorsed=None)

@@ -64,7 +64,7 @@ AGGREGATE = make_aggregate()
 
 def endorse(name: str, aggregate: EncryptedAggregate = AGGREGATE) -> bytes:
     review = AggregateReview(party=name, identity=IDENTITIES[name], expected=EXPECTED)
-    return review.endorse(aggregate)[1].signature
+    return review.endorse(aggregate)[1]
 
 
 def endorse_all(aggregate: EncryptedAggregate) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 import sys
@@ -10,7 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feddiff_crypto.errors import CryptoError, DecodeError, ShareError, SignatureInvalidError
+from feddiff_crypto.errors import (
+    ContextMismatchError,
+    CryptoError,
+    DecodeError,
+    ShareError,
+    SignatureInvalidError,
+)
+from feddiff_crypto.he.custodian_messages import CustodianKey
 from feddiff_crypto.he.encrypt import encrypt_symmetric
 from feddiff_crypto.he.errors import EncryptionUnavailableError
 from feddiff_crypto.he.keys import (
@@ -112,19 +120,26 @@ def test_keys_are_fresh_and_named_per_round() -> None:
 
 
 def test_owners_take_a_public_key_only_from_the_custodian() -> None:
-    custodian = IdentityKey.generate(RANDOM)
-    registry = Registry({"carl": custodian.public})
+    carl = IdentityKey.generate(RANDOM)
+    registry = Registry({"carl": carl.public})
     _, public = generate_pair()
-    signature = public.sign(custodian, CONTEXT)
-    CkksPublicKey.from_bytes(public.to_bytes()).verify(signature, "carl", registry, CONTEXT)
     _, other = generate_pair()
-    for key, signed, context in (
-        (other, signature, CONTEXT),
-        (public, signature, b"x" * 32),
-        (public, other.sign(IdentityKey.generate(RANDOM), CONTEXT), CONTEXT),
+
+    def made(by: IdentityKey, key: CkksPublicKey = public) -> CustodianKey:
+        return CustodianKey.make(key, bytes(32), party="carl", identity=by, context=CONTEXT)
+
+    good = CustodianKey.from_message(made(carl).to_message())
+    good.verify("carl", registry, CONTEXT)
+    for bad in (
+        dataclasses.replace(good, public_key=other.to_bytes()),
+        dataclasses.replace(good, agreement=b"a" * 32),
+        made(IdentityKey.generate(RANDOM)),
     ):
         with pytest.raises(SignatureInvalidError):
-            key.verify(signed, "carl", registry, context)
+            bad.verify("carl", registry, CONTEXT)
+    for party, context in (("carl", b"x" * 32), ("eve", CONTEXT)):
+        with pytest.raises(ContextMismatchError):
+            good.verify(party, registry, context)
 
 
 def files_open_on_disk() -> set[str]:

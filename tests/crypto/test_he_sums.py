@@ -90,7 +90,7 @@ def decrypt(sums: EncryptedAggregate, dimension: int, key: CkksSecretKey) -> Rin
     signatures = {}
     for party in survivors:
         review = AggregateReview(party=party, identity=IDENTITIES[party], expected=expected)
-        signatures[party] = review.endorse(sums)[1].signature
+        signatures[party] = review.endorse(sums)[1]
     holder = Decryption(key=key, registry=registry, expected=expected, endorsed=sums.digest())
     return holder.decrypt(sums, signatures, lambda _: None)
 
@@ -139,7 +139,7 @@ def test_127_owners_sum_exactly(value: int | None) -> None:
 @pytest.mark.parametrize("owners", [2, MAX_OWNERS])
 def test_a_custodian_decrypts_the_same_sum(owners: int) -> None:
     vectors = {f"p{i:03d}": random_vector(3000) for i in range(owners)}
-    sums = aggregate(vectors, to_custodian, PUBLIC.key_id(CONTEXT))
+    sums = aggregate(vectors, to_custodian, CONTEXT)
     assert (decrypt(sums, 3000, CUSTODIAN) == modular_sum(vectors)).all()
 
 

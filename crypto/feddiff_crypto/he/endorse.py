@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from feddiff_crypto.errors import ContextMismatchError, DecodeError, SurvivorSetError
 from feddiff_crypto.he.ciphertexts import check_chunks
 from feddiff_crypto.he.errors import KeyMismatchError
-from feddiff_crypto.he.messages import AGGREGATE_LABEL, AggregateSignature, EncryptedAggregate
+from feddiff_crypto.he.messages import AGGREGATE_LABEL, EncryptedAggregate
 from feddiff_crypto.he.parameters import EncryptedPlan
 from feddiff_crypto.keys import IdentityKey
 from feddiff_crypto.masking.policy import Policy
@@ -76,7 +76,7 @@ class AggregateReview(SingleUse[tuple[str, IdentityKey, ExpectedAggregate]]):
             raise SurvivorSetError(f"{party} is not in the survivor set")
         super().__init__((party, identity, expected))
 
-    def endorse(self, aggregate: EncryptedAggregate) -> tuple[bytes, AggregateSignature]:
+    def endorse(self, aggregate: EncryptedAggregate) -> tuple[bytes, bytes]:
         """Check and sign.
 
         Returns:
@@ -90,4 +90,4 @@ class AggregateReview(SingleUse[tuple[str, IdentityKey, ExpectedAggregate]]):
         expected.check(aggregate)
         digest = aggregate.digest()
         signature = identity.sign(AGGREGATE_LABEL, digest)
-        return digest, AggregateSignature(aggregate.context, party, signature)
+        return digest, signature

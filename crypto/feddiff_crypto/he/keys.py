@@ -25,12 +25,11 @@ from feddiff_crypto.he.memory_file import MemoryFile
 from feddiff_crypto.he.parameters import DEGREE, MODULUS, SPECIAL_MODULUS
 from feddiff_crypto.he.seal import load_seal
 from feddiff_crypto.he.seal_format import Residues
-from feddiff_crypto.keys import AgreementKey, AgreementPublic, IdentityKey, Registry, derive
+from feddiff_crypto.keys import AgreementKey, AgreementPublic, derive
 from feddiff_crypto.masking.messages import Roster
 from feddiff_crypto.sealing import seal, unseal
 
 KEY_ID_LABEL: Final = b"feddiff-secure v1 ckks key id"
-CUSTODIAN_LABEL: Final = b"feddiff-secure v1 ckks custodian key"
 
 SECRET_KEY_BYTES: Final = 8 * 2 * DEGREE
 PUBLIC_KEY_BYTES: Final = 8 * 2 * 2 * DEGREE
@@ -107,29 +106,6 @@ class CkksPublicKey:
     def to_bytes(self) -> bytes:
         """131,072 bytes."""
         return self.residues.astype("<u8").tobytes()
-
-    def key_id(self, context: bytes) -> bytes:
-        """32 bytes that name the key in a round; what the custodian signs."""
-        return canonical_digest({"kind": "ckks key", "context": context, "key": self.to_bytes()})
-
-    def sign(self, custodian: IdentityKey, context: bytes) -> bytes:
-        """The custodian's signature of this key for the round `context`."""
-        return custodian.sign(CUSTODIAN_LABEL, self.key_id(context))
-
-    def verify(self, signature: bytes, custodian: str, registry: Registry, context: bytes) -> None:
-        """Return if `custodian` signed this key for the round `context`.
-
-        Args:
-            signature: 64 bytes from anywhere.
-            custodian: its name in `registry`.
-            registry: the pinned identities that custodians have, not the owners'.
-            context: digest of the round's context.
-
-        Raises:
-            RosterError: the custodian is not pinned.
-            SignatureInvalidError: it did not sign.
-        """
-        registry.verify(custodian, signature, CUSTODIAN_LABEL, self.key_id(context))
 
     def load(self, file: MemoryFile) -> Any:
         """The key as SEAL's object."""

@@ -1,10 +1,9 @@
-"""The messages of the encrypted mode, beside those of the masked one, and the labels they sign.
+"""The messages that carry ciphertexts and sums, and the labels that owners sign them under.
 
     who                      message              to
     owner                    EncryptedInput       coordinator
     coordinator              EncryptedAggregate   owners (and custodian)
-    owner                    AggregateSignature   coordinator, which passes on τ of them
-    owner or custodian       SumSignature         coordinator, verifiers
+    owner                    SumSignature         coordinator, verifiers
 
 As in the masking package, `from_message` is the strict inverse of `to_message`, and each message
 names the context of its round with the roster.
@@ -97,35 +96,6 @@ class EncryptedAggregate:
             survivors=fields.parties("survivors", least=1),
             key_id=fields.blob("key_id", HASH_BYTES),
             ciphertexts=_ciphertexts(message),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class AggregateSignature:
-    """An owner's signature of the one aggregate that it lets be decrypted in this round."""
-
-    KIND: ClassVar[str] = "aggregate signature"
-    context: bytes
-    party: str
-    signature: bytes
-
-    def to_message(self) -> dict[str, Value]:
-        """The flat fields."""
-        return {
-            "kind": self.KIND,
-            "context": self.context,
-            "party": self.party,
-            "signature": self.signature,
-        }
-
-    @classmethod
-    def from_message(cls, message: Mapping[str, Value]) -> AggregateSignature:
-        """Read the flat fields. Raises DecodeError for any others."""
-        fields = Fields(message, cls.KIND, ("context", "party", "signature"))
-        return cls(
-            context=fields.blob("context", HASH_BYTES),
-            party=fields.party("party"),
-            signature=fields.blob("signature", SIGNATURE_BYTES),
         )
 
 

@@ -190,12 +190,7 @@ class CoordinatorMasking(SingleUse[_Rostered]):
             ContextMismatchError, ProtocolError: not for this round, in another's name, or a vector
                 of another length or ring.
         """
-        if self._held is None:
-            raise OutOfOrderError("a masked vector after the sum was closed", party=party)
-        members = set(self._sharers)
-        _check_reply(party, message.party, message.context, members, self._rostered.context)
-        if party in self._survivors:
-            raise OutOfOrderError("a second masked vector", party=party)
+        self._expect(party, message.party, message.context)
         vector, total = message.vector, self._total
         if vector.dtype != total.dtype or vector.shape != total.shape:
             raise ProtocolError(
@@ -204,6 +199,35 @@ class CoordinatorMasking(SingleUse[_Rostered]):
             )
         np.add(total, vector, out=total)  # unsigned: modulo 2ᵏ
         self._survivors.add(party)
+
+    def admit(self, party: str, claimed: str, context: bytes) -> None:
+        """Count a party among the survivors whose vector is added elsewhere, encrypted.
+
+        Args:
+            party: who sent a message; claimed, context: the message's own fields.
+
+        Raises:
+            OutOfOrderError, ContextMismatchError, ProtocolError: as `add`.
+        """
+        self._expect(party, claimed, context)
+        self._survivors.add(party)
+
+    @property
+    def roster(self) -> Roster:
+        """The roster of the attempt."""
+        return self._rostered.roster
+
+    @property
+    def context(self) -> bytes:
+        """Digest of the attempt's context, with the roster."""
+        return self._rostered.context
+
+    def _expect(self, party: str, claimed: str, context: bytes) -> None:
+        if self._held is None:
+            raise OutOfOrderError("a masked vector after the sum was closed", party=party)
+        _check_reply(party, claimed, context, set(self._sharers), self._rostered.context)
+        if party in self._survivors:
+            raise OutOfOrderError("a second masked vector", party=party)
 
     def close(self) -> tuple[CoordinatorConsistency, dict[str, SurvivorSet]]:
         """End the phase; those whose vector was added are the survivors.
@@ -274,6 +298,16 @@ class CoordinatorUnmasking(SingleUse[_Agreed]):
         """Open the secrets and remove the masks.
 
         Raises:
+            CryptoError: as `open`.
+        """
+        opened = self.open(replies)
+        remove_masks(opened.total, opened.roster, opened.context, opened.revealed)
+        return opened
+
+    def open(self, replies: Mapping[str, UnmaskReply]) -> RoundSum:
+        """Open the secrets and check them; the masks stay on the sum.
+
+        Raises:
             OutOfOrderError: called before.
             ThresholdError: fewer than τ replies.
             ContextMismatchError, ProtocolError, ShareError: a reply that is not for this round, not
@@ -303,7 +337,7 @@ class CoordinatorUnmasking(SingleUse[_Agreed]):
             for party in sorted(dropped)
         }
         revealed = Revealed(self_secrets, mask_keys)
-        remove_masks(summed.total, rostered.roster, rostered.context, revealed)
+        revealed.check(rostered.roster)
         return RoundSum(
             total=summed.total,
             context=rostered.context,

@@ -78,6 +78,13 @@ class Fields:
             raise self._error(name, f"{value.dtype}{value.shape}, expected uint8{(count, width)}")
         return tuple(row.tobytes() for row in value)
 
+    def length(self, name: str) -> int:
+        """How many rows an array has, whatever else it is; for a field that may be empty."""
+        value: NDArray[Any] = self._field(name, np.ndarray)
+        if value.ndim != 2:
+            raise self._error(name, f"{value.ndim} axes, expected 2")
+        return int(value.shape[0])
+
     def ring_vector(self, name: str) -> RingArray:
         """A vector of ring elements with at least one element."""
         value: NDArray[Any] = self._field(name, np.ndarray)

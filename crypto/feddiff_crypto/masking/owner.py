@@ -45,6 +45,7 @@ from feddiff_crypto.keys import (
     Registry,
 )
 from feddiff_crypto.masking.bundles import Bundle, open_bundle, seal_bundles, split_bundles
+from feddiff_crypto.masking.channel import Channel
 from feddiff_crypto.masking.context import RoundContext
 from feddiff_crypto.masking.messages import (
     Advertise,
@@ -190,6 +191,15 @@ class _Shared:
 
 class OwnerShared(SingleUse[_Shared]):
     """Waits for the shares of the other owners."""
+
+    def channel(self) -> Channel:
+        """The sealing key of this attempt, for one more message to or from each peer.
+
+        Raises:
+            OutOfOrderError: the state was used.
+        """
+        held = self._peek()
+        return Channel(held.secrets.sealing_key, held.me.party, held.roster, held.context)
 
     def mask(
         self, delivered: DeliveredShares, vector: RingArray

@@ -32,5 +32,15 @@ class SingleUse(Generic[T]):
             raise self.used_error(f"{type(self).__name__} was already used; a state serves once")
         return held
 
+    def _peek(self) -> T:
+        """What the state holds, left in place; for what is no transition.
+
+        Raises:
+            OutOfOrderError: the state was used.
+        """
+        if self._held is None:
+            raise self.used_error(f"{type(self).__name__} was already used; a state serves once")
+        return self._held
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("round secrets live in memory only: a state is not copied or serialised")
