@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.errors import OverflowRefusedError
+from feddiff_crypto.randomness import RandomBytes
 
 RingArray: TypeAlias = NDArray[np.uint32] | NDArray[np.uint64]
 
@@ -150,6 +151,36 @@ def round_nearest(values: NDArray[np.float64], scale: float) -> NDArray[np.int64
     if not largest <= _EXACT_FLOAT:
         raise OverflowRefusedError(f"largest |coordinate| {largest} is not within 2^53 grid units")
     return np.rint(steps).astype(np.int64)
+
+
+def round_stochastic(
+    values: NDArray[np.float64], scale: float, random: RandomBytes
+) -> NDArray[np.int64]:
+    """Round `values · scale` up with the probability of its fraction, else down. Unbiased.
+
+    Each coordinate is rounded with a threshold u, uniform on a grid of 2⁻⁵³: up if u is below its
+    fraction. For one u, rounding is monotone and moves by whole steps with its argument, so two
+    values differ by less than one step more afterwards than before, as with `round_nearest`: two
+    vectors of `d` coordinates by at most √d more. Divergences that are jointly convex, as the one
+    that defines (ε, δ), are then bounded by those for the worst u.
+
+    Args:
+        values: float64, any shape.
+        scale: grid steps per unit.
+        random: where the thresholds come from.
+
+    Raises:
+        TypeError, OverflowRefusedError: as `round_nearest`.
+    """
+    _check_dtype("values", values, np.dtype(np.float64))
+    steps = values * scale
+    largest = float(np.max(np.abs(steps), initial=0.0))
+    if not largest <= _EXACT_FLOAT:
+        raise OverflowRefusedError(f"largest |coordinate| {largest} is not within 2^53 grid units")
+    words = np.frombuffer(random.random_bytes(8 * values.size), np.uint64).reshape(values.shape)
+    threshold = (words >> np.uint64(11)) * 2.0**-53
+    floor = np.floor(steps)
+    return floor.astype(np.int64) + (threshold < steps - floor)
 
 
 def saturate(values: NDArray[np.int64], bound: int) -> tuple[NDArray[np.int64], float]:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feddiff_crypto.fixedpoint import RingArray, round_nearest, saturate
+from feddiff_crypto.fixedpoint import RingArray, round_nearest, round_stochastic, saturate
 from feddiff_privacy.noise import DiscreteGaussian
 from feddiff_privacy.randomness import SecureBytes
 from feddiff_secure.aggregation.grid import ReleaseGrid
+
+ROUNDINGS = ("nearest", "stochastic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ def contribution(
     coordinate_bound: int,
     share_std: float,
     source: SecureBytes,
+    rounding: str = "nearest",
 ) -> Contribution:
     """Round, project onto the public box, add the noise share, reduce into the ring.
 
@@ -47,13 +50,21 @@ def contribution(
         share_std: standard deviation of this owner's noise share in grid units; 0 adds none (the
             non-private baseline).
         source: secure randomness.
+        rounding: `nearest` or `stochastic`; the same sensitivity bound holds for both.
 
     Raises:
-        ValueError: another number of coordinates than the grid's.
+        ValueError: another number of coordinates than the grid's, or another rounding.
     """
+    if rounding not in ROUNDINGS:
+        raise ValueError(f"rounding {rounding!r} is not one of {ROUNDINGS}")
     if value.shape != (grid.dimension,):
         raise ValueError(f"value has shape {value.shape}, the grid ({grid.dimension},)")
-    rounded, saturated = saturate(round_nearest(value, grid.scale), coordinate_bound)
+    on_grid = (
+        round_nearest(value, grid.scale)
+        if rounding == "nearest"
+        else round_stochastic(value, grid.scale, source)
+    )
+    rounded, saturated = saturate(on_grid, coordinate_bound)
     if share_std > 0:
         rounded += DiscreteGaussian(share_std).sample(grid.dimension, source)
     return Contribution(vector=grid.ring.to_ring(rounded), saturated=saturated)

@@ -1,8 +1,8 @@
 """The integer grid of a release: how finely it rounds, and what one tile can move on it.
 
-The owner's clipped sum is rounded once, to nearest. Rounding moves a vector of `dimension`
-coordinates by at most √dimension/2 grid units, so two neighbouring sums differ by at most
-√dimension more than the s·C they differed by before (s is the scale in grid units):
+The owner's clipped sum is rounded once, to nearest or stochastically. Either way two neighbouring
+sums differ by at most √dimension more than the s·C they differed by before (s is the scale in grid
+units; `feddiff_crypto.fixedpoint` has the two arguments):
 
     add/remove one tile:  Δ = s·C + √dimension + 1
 
@@ -72,6 +72,6 @@ def gradient_grid(clip: float, dimension: int, ring_bits: int = 32) -> ReleaseGr
     )
 
 
-def count_grid() -> ReleaseGrid:
+def count_grid(ring_bits: int = 32) -> ReleaseGrid:
     """The grid for a number of tiles: an integer already, so one tile moves it by exactly 1."""
-    return ReleaseGrid(scale=1.0, dimension=1, sensitivity=1.0)
+    return ReleaseGrid(scale=1.0, dimension=1, sensitivity=1.0, ring_bits=ring_bits)

@@ -76,7 +76,30 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
         str | None, typer.Option(help="Who holds which modality: paired.", rich_help_panel=_OWNERS)
     ] = None,
     aggregation: Annotated[
-        str | None, typer.Option(help="masked or plain. Default: masked.", rich_help_panel=_OWNERS)
+        str | None,
+        typer.Option(
+            help="masked, encrypted (CKKS around the masks: the coordinator does not see the sum "
+            "either), or plain. Default: masked.",
+            rich_help_panel=_OWNERS,
+        ),
+    ] = None,
+    custodian: Annotated[
+        bool | None,
+        typer.Option(
+            help="With encrypted: a party of its own decrypts. Default: the owners do.",
+            rich_help_panel=_OWNERS,
+        ),
+    ] = None,
+    rounding: Annotated[
+        str | None,
+        typer.Option(
+            help="nearest or stochastic, onto the integer grid. Default: nearest.",
+            rich_help_panel=_PRIVACY,
+        ),
+    ] = None,
+    ring_bits: Annotated[
+        int | None,
+        typer.Option(help="32 or 64, of the masked integers. Default: 32.", rich_help_panel=_RUN),
     ] = None,
     colluders: Annotated[
         int | None,

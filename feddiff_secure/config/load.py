@@ -24,6 +24,7 @@ from feddiff_secure.errors import UsageError
 DIGEST_KEY = "config_digest"
 MOST_BYTES = 1 << 20  # of a configuration file
 
+_WANTED = {"float": "a number", "int": "an integer", "bool": "true or false"}
 _TYPES: dict[str, str] = {
     f.name: str(f.type).removesuffix(" | None") for f in dataclasses.fields(RunConfig)
 }
@@ -89,8 +90,12 @@ def check_keys(values: Mapping[str, Any], source: str) -> None:
             fits = isinstance(value, int | float) and not isinstance(value, bool)
         elif expected == "int":
             fits = isinstance(value, int) and not isinstance(value, bool)
+        elif expected == "bool":
+            fits = isinstance(value, bool)
         else:
             fits = isinstance(value, str)
         if not fits:
-            wanted = {"float": "a number", "int": "an integer"}.get(expected, "text in quotes")
+            wanted = {"float": "a number", "int": "an integer", "bool": "true or false"}.get(
+                expected, "text in quotes"
+            )
             raise UsageError(f"{source}: {key} is {value!r}", f"give {wanted}")

@@ -16,6 +16,7 @@ from feddiff_secure.errors import UsageError
 
 Topology = Literal["paired", "mixed", "split"]
 Aggregation = Literal["masked", "encrypted", "plain"]
+Rounding = Literal["nearest", "stochastic"]
 Noise = Literal["distributed", "local", "none"]
 UnitName = Literal["tile", "pixel"]
 Profile = Literal["private", "paper"]
@@ -24,6 +25,7 @@ Engine = Literal["local", "flare"]
 CHOICES: dict[str, tuple[str, ...]] = {
     "topology": get_args(Topology),
     "aggregation": get_args(Aggregation),
+    "rounding": get_args(Rounding),
     "noise": get_args(Noise),
     "unit": get_args(UnitName),
     "profile": get_args(Profile),
@@ -36,7 +38,6 @@ _NOT_YET: dict[str, dict[str, str]] = {
         "mixed": "owners with one modality only",
         "split": "modalities of the same ground held by different owners",
     },
-    "aggregation": {"encrypted": "aggregation under homomorphic encryption"},
     "profile": {"paper": "the published FedDiff baseline"},
     "engine": {"flare": "runs across machines"},
 }
@@ -61,6 +62,10 @@ class RunConfig:
         partition: `iid`, `dirichlet:A`, `region` or `site`.
         topology: who holds which modality.
         aggregation: how the owners' vectors are summed.
+        custodian: whether a party of its own decrypts, with aggregation `encrypted`; otherwise the
+            owners do.
+        rounding: of an owner's sum onto the integer grid.
+        ring_bits: 32 or 64: integers of the masked sum; 64 doubles the upload.
         noise: who adds how much noise; None for the default (`none` at ε = inf).
         colluders: c, owners who may collude with the coordinator; None for the default.
         dropouts: d, owners who may drop out of a round.
@@ -86,6 +91,9 @@ class RunConfig:
     partition: str = "iid"
     topology: Topology = "paired"
     aggregation: Aggregation = "masked"
+    custodian: bool = False
+    rounding: Rounding = "nearest"
+    ring_bits: int = 32
     noise: Noise | None = None
     colluders: int | None = None
     dropouts: int = 0
@@ -217,6 +225,18 @@ class RunConfig:
                 "aggregation plain shows the coordinator single updates, which carry only a "
                 "share of distributed noise",
                 "use --noise local, or --aggregation masked",
+            )
+        if self.ring_bits not in {32, 64}:
+            raise UsageError(f"ring_bits is {self.ring_bits}", "use 32 or 64")
+        if self.aggregation == "encrypted" and self.ring_bits != 32:
+            raise UsageError(
+                "ring_bits 64 with aggregation encrypted: such an integer fits no ciphertext slot",
+                "leave out --ring-bits, or use --aggregation masked",
+            )
+        if self.custodian and self.aggregation != "encrypted":
+            raise UsageError(
+                f"custodian with aggregation {self.aggregation}: it would have nothing to decrypt",
+                "use --aggregation encrypted, or leave out --custodian",
             )
         if self.unit == "pixel" and self.tile not in {None, 1}:
             raise UsageError(

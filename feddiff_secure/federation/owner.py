@@ -9,25 +9,49 @@ The rules of the machine:
   the masked vector leaves, whatever happens afterwards.
 * What leaves: adverts, sealed shares, one masked vector, one signature and one kind of share a
   peer. Refusals are fixed codes. Nothing else: no counts, no loss, no accuracy, no error text.
+* In encrypted mode the owner holds the model: it is sent no weights, says only their hash, and
+  takes in the sum it has decrypted itself. What leaves then is a ciphertext of the masked vector, a
+  second signature, and the signed digest of the sum.
 """
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feddiff_crypto.encoding import Value
-from feddiff_crypto.errors import CryptoError
 from feddiff_crypto.fixedpoint import RingArray
+from feddiff_crypto.he.custodian_messages import CustodianDelivery, ReceiveRequest
+from feddiff_crypto.he.messages import EncryptedAggregate, EncryptedInput
+from feddiff_crypto.he.owner import (
+    Custodian,
+    EncryptedAdvertised,
+    EncryptedConsistent,
+    EncryptedMasked,
+    EncryptedRevealed,
+    EncryptedShared,
+    EncryptedStart,
+)
+from feddiff_crypto.he.round_messages import (
+    DecryptRequest,
+    EncryptedConsistency,
+    KeyedDelivery,
+)
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.masking.context import RoundContext
-from feddiff_crypto.masking.messages import DeliveredShares, Roster, SurvivorSet, UnmaskRequest
+from feddiff_crypto.masking.messages import (
+    ConsistencySignature,
+    DeliveredShares,
+    MaskedInput,
+    Roster,
+    SurvivorSet,
+    UnmaskRequest,
+)
 from feddiff_crypto.masking.owner import (
     OwnerAdvertised,
     OwnerConsistent,
@@ -37,18 +61,28 @@ from feddiff_crypto.masking.owner import (
 )
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples, clipped_sum
-from feddiff_privacy.errors import PrivacyError
 from feddiff_secure.aggregation.contribution import contribution
+from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.context import WEIGHTS_DTYPE, model_hash, round_context
+from feddiff_secure.federation.local_model import LocalModel
+from feddiff_secure.federation.node import RefusalError, accepted_plan, answered, take
 from feddiff_secure.federation.plan import Plan
-from feddiff_secure.federation.plan_check import check_plan
-from feddiff_secure.transport.exchange import REFUSED, Message
+from feddiff_secure.transport.exchange import Message
 
 T = TypeVar("T")
-WEIGHTS_DTYPE = np.dtype("<f8")
-
-
-class _RefusalError(Exception):
-    """An owner's refusal; its argument is the fixed code that leaves the owner."""
+U = TypeVar("U")
+State = (
+    OwnerAdvertised
+    | OwnerShared
+    | OwnerMasked
+    | OwnerConsistent
+    | EncryptedAdvertised
+    | EncryptedShared
+    | EncryptedMasked
+    | EncryptedConsistent
+    | EncryptedRevealed
+)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -59,7 +93,7 @@ class _Attempt:
     index: tuple[int, int]
     vector: RingArray
     context: RoundContext
-    state: OwnerAdvertised | OwnerShared | OwnerMasked | OwnerConsistent | None = None
+    state: State | None = None
 
 
 class Owner:
@@ -71,6 +105,7 @@ class Owner:
         identity: its signing key.
         registry: the pinned identities of all owners.
         random: secure randomness for keys, noise and sampling.
+        custodians: the pinned identities of custodians, for plans that name one.
     """
 
     def __init__(
@@ -80,6 +115,8 @@ class Owner:
         identity: IdentityKey,
         registry: Registry,
         random: SecureRandom,
+        *,
+        custodians: Registry | None = None,
     ) -> None:
         self.name = name
         self.charged: Counter[str] = Counter()
@@ -90,7 +127,9 @@ class Owner:
         self._identity = identity
         self._registry = registry
         self._random = random
+        self._custodians = custodians
         self._plan: Plan | None = None
+        self._local: LocalModel | None = None
         self._attempt: _Attempt | None = None
         self._done: set[tuple[str, int, int]] = set()
         self._steps: dict[str, Callable[[Message], Message]] = {
@@ -101,50 +140,59 @@ class Owner:
             "mask": self._mask,
             "consistency": self._sign,
             "unmask": self._unmask,
+            "decrypt": self._decrypt,
             "plain": self._plain,
         }
 
     def handle(self, phase: str, message: Message) -> Message:
-        """Answer one message of the run.
+        """Answer one message of the run; refusals are fixed codes."""
+        return answered(self._steps, phase, message, self._forget)
 
-        Whatever another party can cause by what it sends comes back as a fixed code.
+    def model(self) -> NDArray[np.float64]:
+        """The weights (K, D) that an encrypted run left with this owner.
+
+        Raises:
+            RuntimeError: not an encrypted run, or its last round has not come.
         """
-        step = self._steps.get(phase)
-        if step is None:
-            return {REFUSED: "unknown_phase"}
-        try:
-            return step(message)
-        except _RefusalError as refusal:
-            return {REFUSED: str(refusal.args[0])}
-        except CryptoError as error:
-            self._attempt = None
-            return {REFUSED: type(error).__name__}
+        if self._local is None:
+            raise RuntimeError("owners hold the model in encrypted mode only")
+        return self._local.model()
+
+    @property
+    def tiles(self) -> int | None:
+        """The public number of tiles of an encrypted run, once it is known."""
+        return None if self._local is None else self._local.tiles
+
+    def _forget(self) -> None:
+        self._attempt = None
 
     def _accept_plan(self, message: Message) -> Message:
         if self._plan is not None:
-            raise _RefusalError("plan_already_accepted")
-        try:
-            plan = Plan.from_json(_take(message, "plan", bytes))
-            check_plan(plan)
-        except (ValueError, PrivacyError, ArithmeticError, RecursionError) as error:
-            raise _RefusalError("plan_refused") from error
-        if plan.owners != self._registry.parties:
-            raise _RefusalError("roster_refused")
+            raise RefusalError("plan_already_accepted")
+        plan = accepted_plan(message, self._registry)
         if plan.features != self._examples.features.shape[1]:
-            raise _RefusalError("features_refused")
+            raise RefusalError("features_refused")
+        if plan.custodian is not None and (
+            self._custodians is None or plan.custodian not in self._custodians.identities
+        ):
+            raise RefusalError("custodian_refused")
+        if plan.aggregation == "encrypted":
+            self._local = LocalModel(plan)
         self._plan = plan
         return {"accepted": plan.digest()}
 
     def _train(self, message: Message) -> Message:
         """Compute, round and noise this attempt's vector; it stays here until it is masked."""
         plan = self._agreed()
-        phase = _take(message, "phase", str)
-        index = (_take(message, "round", int), _take(message, "attempt", int))
+        phase = take(message, "phase", str)
+        index = (take(message, "round", int), take(message, "attempt", int))
         if (phase, *index) in self._done or not plan.allows(phase, *index):
-            raise _RefusalError("attempt_refused")
+            raise RefusalError("attempt_refused")
         if self.charged[phase] >= plan.most_attempts(phase):
-            raise _RefusalError("budget_refused")
-        weights = _weights(message, plan)
+            raise RefusalError("budget_refused")
+        if self._local is not None and not self._local.in_step(phase, index[0]):
+            return {"ready": False, "model": model_hash(self._local.query)}
+        weights = _weights(message, plan) if self._local is None else self._local.query
         self._done.add((phase, *index))
         made = contribution(
             self._value(plan, phase, weights),
@@ -152,12 +200,26 @@ class Owner:
             coordinate_bound=plan.coordinate_bound(phase),
             share_std=plan.share(phase),
             source=self._random,
+            rounding=plan.rounding,
         )
-        self.saturated = made.saturated
+        self._note_saturation(made.saturated, phase, index[0])
         self._attempt = _Attempt(
             phase, index, made.vector, round_context(plan, phase, index, weights)
         )
-        return {"ready": True}
+        return {"ready": True} if self._local is None else _named(weights)
+
+    def _note_saturation(self, fraction: float, phase: str, round_index: int) -> None:
+        """Tell the owner, on its own machine, that its vector was cut by the public bound."""
+        self.saturated = fraction
+        if fraction > 0:
+            _log.warning(
+                "%s: %.2g of the coordinates of %s round %d hit the public bound and were cut "
+                "(known to this owner only)",
+                self.name,
+                fraction,
+                phase,
+                round_index,
+            )
 
     def _value(self, plan: Plan, phase: str, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """The private value of a phase: its tiles' clipped gradients, or their number."""
@@ -167,94 +229,114 @@ class Owner:
         return clipped_sum(self._examples, weights, plan.clip, sampled).ravel()
 
     def _advertise(self, message: Message) -> Message:  # noqa: ARG002  # every step takes one
-        attempt, _ = self._current(type(None))
+        plan = self._agreed()
+        attempt, _ = self._current(type(None), type(None))
         start = OwnerStart(
             party=self.name,
             identity=self._identity,
             registry=self._registry,
-            policy=self._agreed().policy,
+            policy=plan.policy,
             context=attempt.context,
             random=self._random,
         )
-        attempt.state, advert = start.advertise()
+        if plan.aggregation == "encrypted":
+            dimension = plan.grid(attempt.phase).dimension
+            encrypted = EncryptedStart(start, dimension=dimension, custodian=self._custodian(plan))
+            attempt.state, advert = encrypted.advertise()
+        else:
+            attempt.state, advert = start.advertise()
         return advert.to_message()
 
+    def _custodian(self, plan: Plan) -> Custodian | None:
+        if plan.custodian is None or self._custodians is None:
+            return None
+        return Custodian(plan.custodian, self._custodians)
+
     def _share(self, message: Message) -> Message:
-        attempt, state = self._current(OwnerAdvertised)
-        attempt.state, sealed = state.share(Roster.from_message(message))
-        return sealed.to_message()
+        attempt, state = self._current(OwnerAdvertised, EncryptedAdvertised)
+        roster = Roster.from_message(message)
+        attempt.state, shares = state.share(roster)
+        return shares.to_message()
 
     def _mask(self, message: Message) -> Message:
-        attempt, state = self._current(OwnerShared)
-        delivered = DeliveredShares.from_message(message)
-        attempt.state, masked = state.mask(delivered, attempt.vector)
+        attempt, state = self._current(OwnerShared, EncryptedShared)
+        reply: MaskedInput | EncryptedInput
+        if isinstance(state, EncryptedShared):
+            custody = self._agreed().custodian is not None
+            kind = CustodianDelivery if custody else KeyedDelivery
+            attempt.state, reply = state.mask(kind.from_message(message), attempt.vector)
+        else:
+            attempt.state, reply = state.mask(DeliveredShares.from_message(message), attempt.vector)
         self.charged[attempt.phase] += 1
-        return masked.to_message()
+        return reply.to_message()
 
     def _sign(self, message: Message) -> Message:
-        attempt, state = self._current(OwnerMasked)
-        attempt.state, signature = state.sign(SurvivorSet.from_message(message))
-        return signature.to_message()
+        attempt, state = self._current(OwnerMasked, EncryptedMasked)
+        reply: ConsistencySignature | EncryptedConsistency
+        if isinstance(state, EncryptedMasked):
+            attempt.state, reply = state.sign(EncryptedAggregate.from_message(message))
+        else:
+            attempt.state, reply = state.sign(SurvivorSet.from_message(message))
+        return reply.to_message()
 
     def _unmask(self, message: Message) -> Message:
-        _, state = self._current(OwnerConsistent)
+        attempt, state = self._current(OwnerConsistent, EncryptedConsistent)
         request = UnmaskRequest.from_message(message)
         # Round secrets live in memory only, so an owner that restarts cannot answer again; the
         # fact of the answer needs no disk of its own.
-        self._attempt = None
-        _, reply = state.reveal(request, lambda _digest: None)
+        after, reply = state.reveal(request, lambda _digest: None)
+        if isinstance(after, EncryptedRevealed):
+            attempt.state = after
+        else:
+            self._attempt = None
         return reply.to_message()
+
+    def _decrypt(self, message: Message) -> Message:
+        """Open the sum, take it into the model this owner holds, and sign its digest."""
+        plan = self._agreed()
+        attempt, state = self._current(EncryptedRevealed, EncryptedRevealed)
+        self._attempt = None
+        assert self._local is not None  # an encrypted state comes of an encrypted plan
+        kind = DecryptRequest if plan.custodian is None else ReceiveRequest
+        # As for unmask: the key lives in memory only and serves this one call.
+        _, total, signature = state.decrypt(kind.from_message(message), lambda _digest: None)
+        try:
+            self._local.apply(plan.grid(attempt.phase).ring.from_ring(total))
+        except UsageError as error:
+            raise RefusalError("count_refused") from error
+        return signature.to_message()
 
     def _plain(self, message: Message) -> Message:  # noqa: ARG002  # every step takes one
         """Baseline without secure aggregation: the noised vector as it is."""
-        attempt, _ = self._current(type(None))
+        attempt, _ = self._current(type(None), type(None))
         if self._agreed().aggregation != "plain" or self._agreed().noise == "distributed":
-            raise _RefusalError("plain_refused")
+            raise RefusalError("plain_refused")
         self._attempt = None
         self.charged[attempt.phase] += 1
         return {"vector": attempt.vector}
 
     def _agreed(self) -> Plan:
         if self._plan is None:
-            raise _RefusalError("no_plan")
+            raise RefusalError("no_plan")
         return self._plan
 
-    def _current(self, expected: type[T]) -> tuple[_Attempt, T]:
-        """The attempt under way and its state, if that is the expected one."""
+    def _current(self, masked: type[T], encrypted: type[U]) -> tuple[_Attempt, T | U]:
+        """The attempt under way and its state, if that is the one expected in either mode."""
         attempt = self._attempt
-        if attempt is None or not isinstance(attempt.state, expected):
-            raise _RefusalError("out_of_order")
+        if attempt is None or not isinstance(attempt.state, masked | encrypted):
+            raise RefusalError("out_of_order")
         return attempt, attempt.state
 
 
-def round_context(
-    plan: Plan, phase: str, index: tuple[int, int], weights: NDArray[np.float64]
-) -> RoundContext:
-    """What every key and signature of an attempt is bound to, from this party's own view.
-
-    The count runs as round 0 and training round t as round t + 1, so no two share a context.
-    """
-    return RoundContext(
-        session=plan.session,
-        round_index=0 if phase == "count" else index[0] + 1,
-        attempt=index[1],
-        model_hash=hashlib.sha256(np.ascontiguousarray(weights, WEIGHTS_DTYPE).tobytes()).digest(),
-        config_hash=plan.digest(),
-    )
+def _named(weights: NDArray[np.float64]) -> Message:
+    return {"ready": True, "model": model_hash(weights)}
 
 
 def _weights(message: Message, plan: Plan) -> NDArray[np.float64]:
     weights = message.get("weights")
     shape = (plan.classes, plan.features)
     if not isinstance(weights, np.ndarray) or weights.dtype != WEIGHTS_DTYPE:
-        raise _RefusalError("weights_refused")
+        raise RefusalError("weights_refused")
     if weights.shape != shape or not np.isfinite(weights).all():
-        raise _RefusalError("weights_refused")
+        raise RefusalError("weights_refused")
     return weights
-
-
-def _take(message: Mapping[str, Value], key: str, expected: type[T]) -> T:
-    value = message.get(key)
-    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise _RefusalError("message_refused")
-    return value

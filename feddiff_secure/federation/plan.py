@@ -28,6 +28,9 @@ from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.plan_fields import check_fields
 
+CUSTODIAN = "custodian"
+"""Name of the custodian of a run in one process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -38,7 +41,10 @@ class Plan:
         config_digest: of the configuration the plan was made from.
         owners: roster of owner names, in order.
         dropouts: d. colluders: c.
-        aggregation: `masked` or `plain`.
+        aggregation: `masked`, `encrypted` or `plain`.
+        custodian: name of the party that decrypts in encrypted mode; None where the owners do.
+        rounding: `nearest` or `stochastic`.
+        ring_bits: 32 or 64, of the ring ℤ₂ᵏ.
         noise: `distributed`, `local` or `none`.
         epsilon: target, or None for the non-private baseline.
         delta: δ.
@@ -62,6 +68,9 @@ class Plan:
     dropouts: int
     colluders: int
     aggregation: str
+    custodian: str | None
+    rounding: str
+    ring_bits: int
     noise: str
     epsilon: float | None
     delta: float
@@ -95,7 +104,7 @@ class Plan:
     @property
     def train_grid(self) -> ReleaseGrid:
         """Grid of the training rounds."""
-        return gradient_grid(self.clip, self.classes * self.features)
+        return gradient_grid(self.clip, self.classes * self.features, self.ring_bits)
 
     @property
     def noise_factor(self) -> float:
@@ -104,7 +113,7 @@ class Plan:
 
     def grid(self, phase: str) -> ReleaseGrid:
         """Grid of a phase, `count` or `train`."""
-        return count_grid() if phase == "count" else self.train_grid
+        return count_grid(self.ring_bits) if phase == "count" else self.train_grid
 
     def share(self, phase: str) -> float:
         """Standard deviation of one owner's noise share in a phase, grid units."""
@@ -201,6 +210,9 @@ def make_plan(
         dropouts=config.dropouts,
         colluders=config.colluders_for(len(owners)),
         aggregation=config.aggregation,
+        custodian=CUSTODIAN if config.custodian else None,
+        rounding=config.rounding,
+        ring_bits=config.ring_bits,
         noise=config.noise_mode,
         epsilon=config.epsilon if config.is_private else None,
         delta=config.delta,

@@ -3,13 +3,15 @@
 1. The policy leaves at least one honest noise share, and two sums cannot be had.
 2. Noise and aggregation fit each other: single updates are never shown with a share of noise.
 3. The grid is the one whose sensitivity was proven.
-4. The count of tiles, where there is one, is noised.
-5. The noise share is sized for the honest shares that remain, not for all owners: the ε of the
+4. An encrypted plan is one for which sums are exact; only such a plan names a custodian.
+5. The count of tiles, where there is one, is noised.
+6. The noise share is sized for the honest shares that remain, not for all owners: the ε of the
    calibrated row, recomputed here, is within the target.
 """
 
 from __future__ import annotations
 
+from feddiff_crypto.he.parameters import EncryptedPlan
 from feddiff_privacy.accountant import epsilon
 from feddiff_privacy.calibrate import LEAST_FRACTION
 from feddiff_privacy.noise import LEAST_STD
@@ -20,7 +22,7 @@ def check_plan(plan: Plan) -> None:
     """Refuse a plan whose numbers do not give the guarantee it names.
 
     Raises:
-        PolicyError: step 1.
+        PolicyError, LimitError: steps 1 and 4.
         ValueError: any other step.
         PrivacyError: events that no accountant knows.
     """
@@ -31,12 +33,18 @@ def check_plan(plan: Plan) -> None:
         raise ValueError(f"noise {plan.noise} with target epsilon {plan.epsilon}")
     if plan.scale != plan.train_grid.scale:  # 3
         raise ValueError(f"scale {plan.scale}, not {plan.train_grid.scale}")
-    if (plan.count_share_std is None) == (plan.nominal_tiles is None):  # 4
+    if plan.aggregation == "encrypted":  # 4
+        EncryptedPlan(len(plan.owners), plan.train_grid.dimension, plan.ring_bits)
+        if plan.custodian in plan.owners:
+            raise ValueError(f"the custodian {plan.custodian} is an owner")
+    elif plan.custodian is not None:
+        raise ValueError(f"a custodian with aggregation {plan.aggregation}")
+    if (plan.count_share_std is None) == (plan.nominal_tiles is None):  # 5
         raise ValueError("tiles are either counted or nominal")
     if plan.epsilon is None:
         return
     if plan.count_share_std is not None and plan.count_share_std < LEAST_STD:
         raise ValueError(f"count share {plan.count_share_std} is below {LEAST_STD}")
-    realised = epsilon(plan.events(), shares=plan.calibrated_shares, delta=plan.delta)  # 5
+    realised = epsilon(plan.events(), shares=plan.calibrated_shares, delta=plan.delta)  # 6
     if not LEAST_FRACTION * plan.epsilon <= realised <= plan.epsilon:
         raise ValueError(f"epsilon is {realised}, not {plan.epsilon}")

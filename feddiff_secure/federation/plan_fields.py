@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from feddiff_crypto.fixedpoint import RING_BITS
 from feddiff_crypto.keys import is_party_name
 from feddiff_crypto.masking.policy import MAX_OWNERS
 
@@ -67,7 +68,10 @@ FIELDS: dict[str, Check] = {
     "owners": _owners,
     "dropouts": _integer(0, MAX_OWNERS),
     "colluders": _integer(0, MAX_OWNERS),
-    "aggregation": _one_of("masked", "plain"),
+    "aggregation": _one_of("masked", "encrypted", "plain"),
+    "custodian": _or_none(lambda value: isinstance(value, str) and is_party_name(value)),
+    "rounding": _one_of("nearest", "stochastic"),
+    "ring_bits": lambda value: type(value) is int and value in RING_BITS,
     "noise": _one_of("distributed", "local", "none"),
     "epsilon": _or_none(_number(1e-3, 1e3)),
     "delta": _number(1e-300, 1 - 1e-9),

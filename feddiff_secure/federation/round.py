@@ -6,15 +6,14 @@ sees adverts, sealed shares, masked vectors, signatures and revealed shares; nev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.encoding import Value
-from feddiff_crypto.errors import CryptoError
+from feddiff_crypto.fixedpoint import RingArray
 from feddiff_crypto.keys import Registry
 from feddiff_crypto.masking.coordinator import CoordinatorStart
 from feddiff_crypto.masking.messages import (
@@ -25,14 +24,10 @@ from feddiff_crypto.masking.messages import (
     UnmaskReply,
 )
 from feddiff_secure.errors import ProtocolAbortedError
-from feddiff_secure.federation.owner import round_context
+from feddiff_secure.federation.context import round_context
+from feddiff_secure.federation.phases import TRAIN_TIMEOUT, aborted, ask, to_messages
 from feddiff_secure.federation.plan import Plan
-from feddiff_secure.transport.exchange import REFUSED, Exchange, Message
-
-TRAIN_TIMEOUT = 600.0  # seconds: owners compute their gradients
-PHASE_TIMEOUT = 60.0  # seconds: owners answer from memory
-
-M = TypeVar("M")
+from feddiff_secure.transport.exchange import Exchange, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,45 +64,50 @@ def secure_sum(
     Raises:
         ProtocolAbortedError: an owner refused, or fewer than τ answered a phase.
     """
+    with aborted(attempt.phase, attempt.round_index, attempt.attempt):
+        total = _play(exchange, registry, plan, attempt)
+    return plan.grid(attempt.phase).ring.from_ring(total)
+
+
+def _play(exchange: Exchange, registry: Registry, plan: Plan, attempt: Attempt) -> RingArray:
     grid = plan.grid(attempt.phase)
     index = (attempt.round_index, attempt.attempt)
-    try:
-        ready = _everyone(exchange, "train", _train_message(attempt), TRAIN_TIMEOUT)
-        if plan.aggregation == "plain":
-            vectors = _ask(exchange, "plain", {key: {} for key in ready}, _plain_vector)
-            total = _plain_total(plan, attempt.phase, vectors)
-            return grid.ring.from_ring(total)
+    # 0. train: owners compute, round and noise their vectors on the model they are shown.
+    shown = dict.fromkeys(exchange.parties(), _train_message(attempt))
+    ready = ask(exchange, "train", shown, _ready, timeout=TRAIN_TIMEOUT)
+    if plan.aggregation == "plain":
+        vectors = ask(exchange, "plain", {key: {} for key in ready}, _plain_vector)
+        return _plain_total(plan, attempt.phase, vectors)
 
-        sharing = CoordinatorStart(
-            registry=registry,
-            policy=plan.policy,
-            context=round_context(plan, attempt.phase, index, attempt.weights),
-            dimension=grid.dimension,
-            ring_bits=grid.ring_bits,
-        )
-        # 1. advertise: fresh keys, signed by pinned identities → the roster of this attempt.
-        adverts = _ask(exchange, "advertise", {key: {} for key in ready}, Advertise.from_message)
-        delivering, rosters = sharing.roster(adverts)
-        # 2. share: each owner's mask key and self-mask secret, split and sealed for its peers.
-        sealed = _ask(exchange, "share", _messages(rosters), SealedShares.from_message)
-        masking, delivered = delivering.deliver(sealed)
-        # 3. mask: the noised vector under pairwise and self masks. Owners are charged here.
-        masked = _ask(exchange, "mask", _messages(delivered), MaskedInput.from_message)
-        consistent, survivor_sets = masking.collect(masked)
-        # 4. consistency: owners sign the one survivor set they will unmask for.
-        signed = _ask(
-            exchange, "consistency", _messages(survivor_sets), ConsistencySignature.from_message
-        )
-        unmasking, requests = consistent.request(signed)
-        # 5. unmask: one kind of share for each peer, once; then the masks come off the sum.
-        replies = _ask(exchange, "unmask", _messages(requests), UnmaskReply.from_message)
-        return grid.ring.from_ring(unmasking.finish(replies).total)
-    except CryptoError as error:
-        raise ProtocolAbortedError(
-            f"round {attempt.round_index}, attempt {attempt.attempt} ({attempt.phase}): "
-            f"{type(error).__name__}: {error}",
-            "nothing was revealed beyond what the attempt is charged for; start the run again",
-        ) from error
+    sharing = CoordinatorStart(
+        registry=registry,
+        policy=plan.policy,
+        context=round_context(plan, attempt.phase, index, attempt.weights),
+        dimension=grid.dimension,
+        ring_bits=grid.ring_bits,
+    )
+    # 1. advertise: fresh keys, signed by pinned identities → the roster of this attempt.
+    adverts = ask(exchange, "advertise", {key: {} for key in ready}, Advertise.from_message)
+    delivering, rosters = sharing.roster(adverts)
+    # 2. share: each owner's mask key and self-mask secret, split and sealed for its peers.
+    sealed = ask(exchange, "share", to_messages(rosters), SealedShares.from_message)
+    masking, delivered = delivering.deliver(sealed)
+    # 3. mask: the noised vector under pairwise and self masks. Owners are charged here.
+    masked = ask(exchange, "mask", to_messages(delivered), MaskedInput.from_message)
+    consistent, survivor_sets = masking.collect(masked)
+    # 4. consistency: owners sign the one survivor set they will unmask for.
+    signed = ask(
+        exchange, "consistency", to_messages(survivor_sets), ConsistencySignature.from_message
+    )
+    unmasking, requests = consistent.request(signed)
+    # 5. unmask: one kind of share for each peer, once; then the masks come off the sum.
+    replies = ask(exchange, "unmask", to_messages(requests), UnmaskReply.from_message)
+    return unmasking.finish(replies).total
+
+
+def _ready(message: Mapping[str, Value]) -> None:
+    if message != {"ready": True}:
+        raise ProtocolAbortedError("a reply to train is not ready", "ask that owner")
 
 
 def _train_message(attempt: Attempt) -> Message:
@@ -119,55 +119,22 @@ def _train_message(attempt: Attempt) -> Message:
     }
 
 
-def _messages(objects: Mapping[str, object]) -> dict[str, Message]:
-    return {party: item.to_message() for party, item in objects.items()}  # type: ignore[attr-defined]  # every message class has it
-
-
-def _everyone(exchange: Exchange, phase: str, message: Message, timeout: float) -> tuple[str, ...]:
-    """Send one message to all parties; those that answered, in roster order."""
-    replies = exchange.exchange(phase, dict.fromkeys(exchange.parties(), message), timeout)
-    _raise_refusals(phase, replies)
-    return tuple(party for party in exchange.parties() if party in replies)
-
-
-def _ask(
-    exchange: Exchange,
-    phase: str,
-    messages: Mapping[str, Message],
-    parse: Callable[[Mapping[str, Value]], M],
-) -> dict[str, M]:
-    """Exchange one phase and parse the replies strictly; a missing party is a dropout."""
-    replies = exchange.exchange(phase, messages, PHASE_TIMEOUT)
-    _raise_refusals(phase, replies)
-    return {party: parse(reply) for party, reply in replies.items()}
-
-
-def _raise_refusals(phase: str, replies: Mapping[str, Message]) -> None:
-    for party, reply in replies.items():
-        if REFUSED in reply:
-            raise ProtocolAbortedError(
-                f"{party} refused the phase {phase}: {reply[REFUSED]!s}",
-                "ask that owner; docs/protocol.md lists the codes",
-            )
-
-
-def _plain_vector(message: Mapping[str, Value]) -> NDArray[np.uint32]:
+def _plain_vector(message: Mapping[str, Value]) -> RingArray:
     vector = message.get("vector")
     if set(message) != {"vector"} or not isinstance(vector, np.ndarray):
         raise ProtocolAbortedError("a plain reply is not one vector", "ask that owner")
     return vector
 
 
-def _plain_total(
-    plan: Plan, phase: str, vectors: Mapping[str, NDArray[np.uint32]]
-) -> NDArray[np.uint32]:
+def _plain_total(plan: Plan, phase: str, vectors: Mapping[str, RingArray]) -> RingArray:
     """The modular sum of plain vectors: the reference that masking reproduces bit for bit."""
-    total = np.zeros(plan.grid(phase).dimension, dtype=np.uint32)
+    grid = plan.grid(phase)
+    total = grid.ring.to_ring(np.zeros(grid.dimension, dtype=np.int64))
     for party, vector in vectors.items():
         if vector.dtype != total.dtype or vector.shape != total.shape:
             raise ProtocolAbortedError(
-                f"{party} sent {vector.dtype} {vector.shape}, not uint32 {total.shape}",
+                f"{party} sent {vector.dtype} {vector.shape}, not {total.dtype} {total.shape}",
                 "ask that owner",
             )
-        total += vector
+        np.add(total, vector, out=total)  # unsigned: modulo 2ᵏ
     return total

@@ -13,11 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from feddiff_crypto.he.errors import EncryptionUnavailableError
+from feddiff_crypto.he.seal import load_seal
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.statement import Statement
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.custodian import CustodianIdentity, CustodianNode
+from feddiff_secure.federation.encrypted_training import delivered_model, train_encrypted
 from feddiff_secure.federation.examples import (
     Described,
     describe,
@@ -95,6 +99,7 @@ def simulate(
         ProtocolAbortedError: a round could not be completed.
     """
     clock = Clock()
+    _check_available(config)
     prepared = prepare(config)
     features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
     check_labelled(prepared)
@@ -114,16 +119,9 @@ def simulate(
     described = [describe(features, tiles, progress) for tiles in parts]
     clock.lap("features")
 
-    exchange, registry = _federation(prepared.names, features, described[:-1])
+    federation = _federation(plan, features, described[:-1])
     progress.stage("secure rounds", plan.rounds)
-    trained = train(
-        exchange,
-        registry,
-        plan,
-        check_count=lambda tiles: config.check_delta(tiles, "tiles, released privately"),
-        log=log,
-        progress=progress,
-    )
+    trained = _train(config, plan, federation, log=log, progress=progress)
     clock.lap("rounds")
     model = Model(features, trained.weights, prepared.dataset.classes)
     test_true, test_predicted = _test(model, described[-1])
@@ -150,8 +148,22 @@ def simulate(
         test_predicted=test_predicted,
         maps=maps,
         seconds=clock.seconds,
-        bytes_up=float(np.mean(list(exchange.traffic.up.values()))) / releases,
+        bytes_up=float(np.mean([federation.exchange.traffic.up[name] for name in plan.owners]))
+        / releases,
     )
+
+
+def _check_available(config: RunConfig) -> None:
+    """Refuse, before any data is read, a mode that this machine cannot run."""
+    if config.aggregation != "encrypted":
+        return
+    try:
+        load_seal()
+    except EncryptionUnavailableError as error:
+        raise UsageError(
+            f"aggregation encrypted cannot run here: {error}",
+            "use --aggregation masked, or a Linux x86-64 machine with TenSEAL installed",
+        ) from error
 
 
 def check_labelled(prepared: Prepared) -> None:
@@ -166,23 +178,62 @@ def check_labelled(prepared: Prepared) -> None:
         )
 
 
-def _federation(
-    names: tuple[str, ...], features: FeatureMap, described: list[Described]
-) -> tuple[InProcessExchange, Registry]:
-    """Owners in this process, with identities made for this run."""
-    identities = {name: IdentityKey.generate(SecureRandom()) for name in names}
+@dataclass(frozen=True, slots=True, eq=False)
+class Federation:
+    """Every party of a run in this process.
+
+    Attributes:
+        owners: in roster order. registry: their identities, made for this run.
+        exchange: the transport to them and the custodian.
+    """
+
+    owners: list[Owner]
+    registry: Registry
+    exchange: InProcessExchange
+
+
+def _federation(plan: Plan, features: FeatureMap, described: list[Described]) -> Federation:
+    """Owners and, where the plan names one, a custodian, with identities made for this run."""
+    identities = {name: IdentityKey.generate(SecureRandom()) for name in plan.owners}
     registry = Registry({name: key.public for name, key in identities.items()})
-    owners = {
-        name: Owner(
+    custodians, others = None, {}
+    if plan.custodian is not None:
+        key = IdentityKey.generate(SecureRandom())
+        custodians = Registry({plan.custodian: key.public})
+        who = CustodianIdentity(plan.custodian, key, registry)
+        others = {plan.custodian: CustodianNode(who, SecureRandom())}
+    owners = [
+        Owner(
             name,
             labelled_examples(features, part),
             identities[name],
             registry,
             SecureRandom(),
+            custodians=custodians,
         )
-        for name, part in zip(names, described, strict=True)
-    }
-    return InProcessExchange(owners), registry
+        for name, part in zip(plan.owners, described, strict=True)
+    ]
+    exchange = InProcessExchange({owner.name: owner for owner in owners}, others)
+    return Federation(owners, registry, exchange)
+
+
+def _train(
+    config: RunConfig, plan: Plan, federation: Federation, *, log: RoundLog, progress: Progress
+) -> Trained:
+    """The secure rounds, in the plan's mode."""
+    if plan.aggregation == "encrypted":
+        events = train_encrypted(
+            federation.exchange, federation.registry, plan, log=log, progress=progress
+        )
+        return delivered_model(federation.owners, plan, events)
+    return train(
+        federation.exchange,
+        federation.registry,
+        plan,
+        check_count=lambda tiles: config.check_delta(tiles, "tiles, released privately"),
+        log=log,
+        progress=progress,
+    )
 
 
 def _test(model: Model, described: Described) -> tuple[NDArray[np.int16], NDArray[np.int16]]:

@@ -14,9 +14,10 @@ from feddiff_crypto.keys import Registry
 from feddiff_privacy.events import NoisedSum
 from feddiff_secure.aggregation.update import Iterates, UpdateRule
 from feddiff_secure.errors import ProtocolAbortedError
+from feddiff_secure.federation.phases import PHASE_TIMEOUT
 from feddiff_secure.federation.plan import Plan, check_room
 from feddiff_secure.federation.progress import Progress
-from feddiff_secure.federation.round import PHASE_TIMEOUT, Attempt, secure_sum
+from feddiff_secure.federation.round import Attempt, secure_sum
 from feddiff_secure.federation.step_size import update_rule
 from feddiff_secure.transport.exchange import REFUSED, Exchange
 
@@ -63,7 +64,7 @@ def train(
         ProtocolAbortedError: an owner refused the plan or a round could not be completed.
         UsageError: the released count of tiles does not allow the plan.
     """
-    _agree(exchange, plan)
+    agree(exchange, plan)
     origin = np.zeros((plan.classes, plan.features))
     events: list[NoisedSum] = []
     if plan.nominal_tiles is None:
@@ -96,14 +97,19 @@ def train(
     return Trained(state.model(), tiles, events, state.rule)
 
 
-def _agree(exchange: Exchange, plan: Plan) -> None:
-    """Send the plan to every owner; all must accept the same one."""
+def agree(exchange: Exchange, plan: Plan) -> None:
+    """Send the plan to every owner and the custodian; all must accept the same one.
+
+    Raises:
+        ProtocolAbortedError: a party did not.
+    """
+    parties = plan.owners if plan.custodian is None else (*plan.owners, plan.custodian)
     message = {"plan": plan.to_json()}
-    replies = exchange.exchange("plan", dict.fromkeys(plan.owners, message), PHASE_TIMEOUT)
-    for owner in plan.owners:
-        reply = replies.get(owner, {REFUSED: "no_answer"})
+    replies = exchange.exchange("plan", dict.fromkeys(parties, message), PHASE_TIMEOUT)
+    for party in parties:
+        reply = replies.get(party, {REFUSED: "no_answer"})
         if reply.get("accepted") != plan.digest():
             raise ProtocolAbortedError(
-                f"{owner} did not accept the plan: {reply.get(REFUSED)!s}",
+                f"{party} did not accept the plan: {reply.get(REFUSED)!s}",
                 "nothing was released; docs/protocol.md lists the codes",
             )

@@ -31,15 +31,19 @@ class InProcessExchange:
 
     Args:
         owners: name → party, in roster order.
+        others: parties that can be reached and are no owners, such as a custodian.
     """
 
-    def __init__(self, owners: Mapping[str, Party]) -> None:
-        self._owners = dict(owners)
-        self.traffic = Traffic(dict.fromkeys(owners, 0), dict.fromkeys(owners, 0))
+    def __init__(
+        self, owners: Mapping[str, Party], others: Mapping[str, Party] | None = None
+    ) -> None:
+        self._owners = tuple(owners)
+        self._reachable = {**owners, **(others or {})}
+        self.traffic = Traffic(dict.fromkeys(self._reachable, 0), dict.fromkeys(self._reachable, 0))
 
     def parties(self) -> tuple[str, ...]:
         """Names of the owners, in roster order."""
-        return tuple(self._owners)
+        return self._owners
 
     def exchange(
         self,
@@ -51,7 +55,7 @@ class InProcessExchange:
         replies: dict[str, Message] = {}
         for name, message in messages.items():
             request = encode(message)
-            answer = encode(self._owners[name].handle(phase, decode(request)))
+            answer = encode(self._reachable[name].handle(phase, decode(request)))
             self.traffic.down[name] += len(request)
             self.traffic.up[name] += len(answer)
             replies[name] = decode(answer)

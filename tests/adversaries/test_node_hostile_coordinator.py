@@ -27,7 +27,8 @@ from feddiff_crypto.masking.messages import (
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.federation.owner import Owner, round_context
+from feddiff_secure.federation.context import round_context
+from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan, make_plan
 from feddiff_secure.transport.exchange import REFUSED, Message
 

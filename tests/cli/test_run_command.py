@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
+from feddiff_crypto.he.seal import load_seal
 from feddiff_secure.cli.main import run_cli
 from feddiff_secure.config.load import config_digest, load_config
 from feddiff_secure.config.schema import RunConfig
@@ -130,6 +133,11 @@ def test_json_is_one_object_on_stdout(cli: Run, tiny: Path, tmp_path: Path) -> N
         ("--partition", "dirichlet:0.5"),
         ("--partition", "region"),
         ("--unit", "pixel"),
+        ("--aggregation", "encrypted"),
+        ("--aggregation", "encrypted", "--custodian"),
+        ("--aggregation", "encrypted", "--owners", 5, "--dropouts", 1),
+        ("--ring-bits", 64),
+        ("--rounding", "stochastic"),
     ],
 )
 def test_every_offered_mode_runs_and_meets_its_target(
@@ -142,16 +150,47 @@ def test_every_offered_mode_runs_and_meets_its_target(
     assert privacy["cross_check"]["agrees"] is True
 
 
-def test_masked_and_plain_runs_give_the_same_model_without_noise(
+def test_every_way_of_summing_gives_the_same_model_without_noise(
     cli: Run, tiny: Path, tmp_path: Path
 ) -> None:
-    models = []
-    for mode in ("masked", "plain"):
-        out = tmp_path / mode
-        options = ("--epsilon", "inf", "--nominal-tiles", 180, "--aggregation", mode)
+    models = {}
+    modes: list[tuple[object, ...]] = [
+        ("masked",), ("plain",), ("encrypted",), ("encrypted", "--custodian"),
+        ("masked", "--ring-bits", 64), ("plain", "--ring-bits", 64),
+    ]  # fmt: skip
+    for i, mode in enumerate(modes):
+        out = tmp_path / str(i)
+        options = ("--epsilon", "inf", "--nominal-tiles", 180, "--aggregation", *mode)
         assert cli(*small(tiny, out, *options))[0] == 0
-        models.append((out / "model.safetensors").read_bytes())
-    assert models[0] == models[1]
+        models[mode] = (out / "model.safetensors").read_bytes()
+    assert len(set(models.values())) == 1
+
+
+def test_without_tenseal_encrypted_mode_is_refused_in_two_lines(
+    cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_seal.cache_clear()
+    monkeypatch.setitem(sys.modules, "tenseal.sealapi", None)  # as if it were not installed
+    try:
+        refusal = cli(*small(tiny, tmp_path / "r", "--aggregation", "encrypted"))
+    finally:
+        load_seal.cache_clear()
+    check_refusal(refusal, 2, tmp_path)
+    assert "TenSEAL cannot be imported" in refusal[2]
+    assert "--aggregation masked" in refusal[2]
+
+
+def test_without_memory_files_encrypted_mode_is_refused_in_two_lines(
+    cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_seal.cache_clear()
+    monkeypatch.delattr(os, "memfd_create")
+    try:
+        refusal = cli(*small(tiny, tmp_path / "r", "--aggregation", "encrypted"))
+    finally:
+        load_seal.cache_clear()
+    check_refusal(refusal, 2, tmp_path)
+    assert "memory files" in refusal[2]
 
 
 def test_a_separate_test_file_is_used_whole(cli: Run, tiny: Path, tmp_path: Path) -> None:
@@ -173,7 +212,8 @@ WRONG_OPTIONS = [
     ("--unit", "owner"), ("--unit", "pixel", "--tile", 4), ("--profile", "paper"),
     ("--prior", "mine"), ("--engine", "flare"), ("--device", "abacus"), ("--seed", -1),
     ("--sampling-rate", 0), ("--sampling-rate", 1.5), ("--no-such-option",), ("--epsilon",),
-    ("--test", ""), ("--delta", 0.4), ("--tile", 4),
+    ("--test", ""), ("--delta", 0.4), ("--tile", 4), ("--custodian",), ("--rounding", "up"),
+    ("--ring-bits", 16), ("--aggregation", "encrypted", "--ring-bits", 64),
 ]  # fmt: skip
 
 

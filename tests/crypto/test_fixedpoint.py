@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from feddiff_crypto.errors import OverflowRefusedError
-from feddiff_crypto.fixedpoint import Grid, round_nearest, saturate
+from feddiff_crypto.fixedpoint import Grid, round_nearest, round_stochastic, saturate
+from feddiff_crypto.randomness import SecureRandom, VectorRandom
 
 INT32 = hnp.arrays(np.int64, st.integers(0, 20), elements=st.integers(-(2**31), 2**31 - 1))
 INT64 = hnp.arrays(np.int64, st.integers(0, 20), elements=st.integers(-(2**63), 2**63 - 1))
@@ -52,6 +53,45 @@ def test_rounding_moves_no_coordinate_more_than_half_a_step(
     values: np.ndarray[Any, Any], scale: float
 ) -> None:
     assert (np.abs(round_nearest(values, scale) - values * scale) <= 0.5).all()
+
+
+def test_stochastic_rounding_is_unbiased_and_moves_less_than_a_step() -> None:
+    values = np.repeat([0.0, 0.25, 0.5, -0.1, 3.9, -2.75], 40_000)
+    rounded = round_stochastic(values, 2.0, SecureRandom())
+    assert (np.abs(rounded - values * 2.0) < 1).all()
+    means = rounded.reshape(6, -1).mean(axis=1)
+    deviation = 0.5 / np.sqrt(40_000)
+    assert np.abs(means - np.array([0.0, 0.5, 1.0, -0.2, 7.8, -5.5])).max() < 6 * deviation
+    assert (rounded.reshape(6, -1).std(axis=1) > 0).tolist() == [
+        False,
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+@given(
+    hnp.arrays(np.float64, st.just(6), elements=st.floats(-1e3, 1e3)),
+    hnp.arrays(np.float64, st.just(6), elements=st.floats(-50, 50)),
+    st.floats(0.1, 100),
+    st.binary(min_size=1, max_size=8),
+)
+def test_two_neighbours_move_apart_by_less_than_a_step_under_the_same_thresholds(
+    values: np.ndarray[Any, Any], change: np.ndarray[Any, Any], scale: float, seed: bytes
+) -> None:
+    """What the sensitivity bound of stochastic rounding rests on."""
+    one = round_stochastic(values, scale, VectorRandom(seed))
+    other = round_stochastic(values + change, scale, VectorRandom(seed))
+    moved = np.abs(values * scale - (values + change) * scale)
+    assert (np.abs(one - other) < moved + 1 + 1e-9).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e16])
+def test_what_stochastic_rounding_cannot_hold_is_refused(bad: float) -> None:
+    with pytest.raises(OverflowRefusedError, match="2\\^53"):
+        round_stochastic(np.array([0.0, bad]), 1.0, SecureRandom())
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e16])

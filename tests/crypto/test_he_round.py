@@ -42,6 +42,7 @@ from feddiff_crypto.he.round_messages import DecryptRequest
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.masking.context import RoundContext
 from feddiff_crypto.masking.coordinator import CoordinatorStart
+from feddiff_crypto.masking.owner import OwnerStart
 from feddiff_crypto.masking.policy import Policy
 from feddiff_crypto.randomness import SecureRandom
 
@@ -84,13 +85,16 @@ class EncryptedPlay:
             for name in self.names
         }
         for name in self.names:
-            self.states[name] = EncryptedStart(
+            start = OwnerStart(
                 party=name,
                 identity=IDENTITIES[name],
                 registry=self.registry,
                 policy=self.policy,
                 context=CONTEXT,
                 random=RANDOM,
+            )
+            self.states[name] = EncryptedStart(
+                start,
                 dimension=self.size,
                 custodian=Custodian("carl", CUSTODIANS) if self.custody else None,
             )

@@ -11,9 +11,10 @@ from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
 from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.federation.custodian import CustodianIdentity, CustodianNode
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan, make_plan
-from feddiff_secure.transport.exchange import Message
+from feddiff_secure.transport.exchange import Message, Party
 from feddiff_secure.transport.inprocess import InProcessExchange
 
 CLASSES = 3
@@ -52,12 +53,18 @@ class Federation:
         """A federation whose owners hold `data` (random tiles by default)."""
         keys = {name: IdentityKey.generate(SecureRandom()) for name in plan.owners}
         registry = Registry({name: key.public for name, key in keys.items()})
+        custodians, others = None, {}
+        if plan.custodian is not None:
+            key = IdentityKey.generate(SecureRandom())
+            custodians = Registry({plan.custodian: key.public})
+            who = CustodianIdentity(plan.custodian, key, registry)
+            others = {plan.custodian: CustodianNode(who, SecureRandom())}
         held = data or [examples(i) for i in range(len(plan.owners))]
         owners = {
-            name: Owner(name, part, keys[name], registry, SecureRandom())
+            name: Owner(name, part, keys[name], registry, SecureRandom(), custodians=custodians)
             for name, part in zip(plan.owners, held, strict=True)
         }
-        return cls(plan, registry, owners, RecordingExchange(owners))
+        return cls(plan, registry, owners, RecordingExchange(owners, others))
 
     def agree(self, plan: Plan | None = None) -> dict[str, Message]:
         """Offer a plan to all owners."""
@@ -78,8 +85,10 @@ class Sent:
 class RecordingExchange(InProcessExchange):
     """The in-process transport, keeping what was sent."""
 
-    def __init__(self, owners: Mapping[str, Owner]) -> None:
-        super().__init__(owners)
+    def __init__(
+        self, owners: Mapping[str, Party], others: Mapping[str, Party] | None = None
+    ) -> None:
+        super().__init__(owners, others)
         self.sent: list[Sent] = []
 
     def exchange(

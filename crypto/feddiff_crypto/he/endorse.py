@@ -86,7 +86,7 @@ class AggregateReview(SingleUse[tuple[str, IdentityKey, ExpectedAggregate]]):
             OutOfOrderError: called before, whether it signed or refused.
             CryptoError: as `ExpectedAggregate.check`.
         """
-        party, identity, expected = self._take()
+        _, identity, expected = self._take()
         expected.check(aggregate)
         digest = aggregate.digest()
         signature = identity.sign(AGGREGATE_LABEL, digest)

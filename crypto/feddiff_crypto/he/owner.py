@@ -30,8 +30,7 @@ from feddiff_crypto.he.round_messages import (
     OpenedSecrets,
 )
 from feddiff_crypto.he.ways import CustodianWay, OwnersWay, Signed
-from feddiff_crypto.keys import AgreementKey, IdentityKey, Registry
-from feddiff_crypto.masking.context import RoundContext
+from feddiff_crypto.keys import AgreementKey, Registry
 from feddiff_crypto.masking.messages import (
     Advertise,
     Roster,
@@ -40,6 +39,7 @@ from feddiff_crypto.masking.messages import (
     UnmaskRequest,
 )
 from feddiff_crypto.masking.owner import (
+    Member,
     OwnerAdvertised,
     OwnerConsistent,
     OwnerDone,
@@ -47,20 +47,8 @@ from feddiff_crypto.masking.owner import (
     OwnerShared,
     OwnerStart,
 )
-from feddiff_crypto.masking.policy import Policy
 from feddiff_crypto.masking.single_use import SingleUse
 from feddiff_crypto.masking.unmasking import Revealed, remove_masks
-from feddiff_crypto.randomness import RandomBytes
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Self:
-    party: str
-    identity: IdentityKey
-    registry: Registry
-    policy: Policy
-    plan: EncryptedPlan
-    custodian: Custodian | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,41 +64,31 @@ class Custodian:
     registry: Registry
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Self:
+    member: Member
+    plan: EncryptedPlan
+    custodian: Custodian | None
+
+
 class EncryptedStart(SingleUse[tuple[_Self, OwnerStart]]):
     """An owner that is ready for one attempt of an encrypted round.
 
     Args:
-        party, identity, registry, policy, context, random: as `OwnerStart`.
+        start: the same owner as a masked round would begin with it; not to be used elsewhere.
         dimension: elements of each vector.
         custodian: who decrypts; None where the owners do.
 
     Raises:
-        ValueError: as `OwnerStart`.
         PolicyError, LimitError: numbers for which sums are not exact.
     """
 
     def __init__(
-        self,
-        *,
-        party: str,
-        identity: IdentityKey,
-        registry: Registry,
-        policy: Policy,
-        context: RoundContext,
-        random: RandomBytes,
-        dimension: int,
-        custodian: Custodian | None = None,
+        self, start: OwnerStart, *, dimension: int, custodian: Custodian | None = None
     ) -> None:
-        plan = EncryptedPlan(policy.owners, dimension)
-        start = OwnerStart(
-            party=party,
-            identity=identity,
-            registry=registry,
-            policy=policy,
-            context=context,
-            random=random,
-        )
-        super().__init__((_Self(party, identity, registry, policy, plan, custodian), start))
+        member = start.member
+        plan = EncryptedPlan(member.policy.owners, dimension)
+        super().__init__((_Self(member, plan, custodian), start))
 
     def advertise(self) -> tuple[EncryptedAdvertised, Advertise]:
         """Make this attempt's keys and announce their public halves."""
@@ -132,13 +110,13 @@ class EncryptedAdvertised(SingleUse[tuple[_Self, OwnerAdvertised]]):
         me, advertised = self._take()
         shared, sealed = advertised.share(roster)
         key, sealed_keys = None, dict[str, bytes]()
-        if me.custodian is None and key_maker(roster) == me.party:
+        if me.custodian is None and key_maker(roster) == me.member.party:
             channel = shared.channel()
             key = CkksSecretKey.generate()
             sealed_keys = seal_secret_key(
                 key,
                 key=channel.key,
-                sender=me.party,
+                sender=me.member.party,
                 roster=roster,
                 context=channel.context,
             )
@@ -180,9 +158,9 @@ class EncryptedShared(SingleUse[tuple[_Self, OwnerShared, CkksSecretKey | None]]
             way = OwnersWay.accept(made, delivery.sealed_key, channel)
         masked, message = shared.mask(delivery.shares, vector)
         encrypted = EncryptedInput(
-            message.context, me.party, way.key_id, way.encrypt(message.vector)
+            message.context, me.member.party, way.key_id, way.encrypt(message.vector)
         )
-        sharers = frozenset({me.party, *delivery.shares.sealed})
+        sharers = frozenset({me.member.party, *delivery.shares.sealed})
         held = _Held(me, channel.roster, channel.context, sharers, way)
         return EncryptedMasked((held, masked)), encrypted
 
@@ -211,11 +189,15 @@ class EncryptedMasked(SingleUse[tuple[_Held, OwnerMasked]]):
         me = held.me
         consistent, survivors = masked.sign(SurvivorSet(aggregate.context, aggregate.survivors))
         expected = ExpectedAggregate(
-            me.plan, me.policy, held.context, aggregate.survivors, held.way.key_id
+            me.plan, me.member.policy, held.context, aggregate.survivors, held.way.key_id
         )
-        review = AggregateReview(party=me.party, identity=me.identity, expected=expected)
+        review = AggregateReview(
+            party=me.member.party, identity=me.member.identity, expected=expected
+        )
         digest, endorsement = review.endorse(aggregate)
-        reply = EncryptedConsistency(held.context, me.party, survivors.signature, endorsement)
+        reply = EncryptedConsistency(
+            held.context, me.member.party, survivors.signature, endorsement
+        )
         signed = Signed(aggregate, expected, digest)
         return EncryptedConsistent((held, consistent, signed)), reply
 
@@ -259,9 +241,13 @@ class EncryptedRevealed(SingleUse[tuple[_Held, Signed]]):
             raise ContextMismatchError("a decrypt request of another context")
         revealed = _revealed(request.opened, held.sharers, signed.expected.survivors)
         revealed.check(held.roster)
-        total = held.way.open(request, signed, held.me.registry, on_decrypt)
+        total = held.way.open(request, signed, held.me.member.registry, on_decrypt)
         remove_masks(total, held.roster, held.context, revealed)
-        return OwnerDone(), total, sign_sum(total, held.me.party, held.me.identity, held.context)
+        return (
+            OwnerDone(),
+            total,
+            sign_sum(total, held.me.member.party, held.me.member.identity, held.context),
+        )
 
 
 def _revealed(

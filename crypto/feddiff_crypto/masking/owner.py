@@ -70,7 +70,7 @@ _UNSIGNED: Final = bytes(SIGNATURE_BYTES)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Self:
+class Member:
     """What an owner is throughout a round."""
 
     party: str
@@ -90,7 +90,7 @@ class _Secrets:
     self_secret: bytes
 
 
-class OwnerStart(SingleUse[_Self]):
+class OwnerStart(SingleUse[Member]):
     """An owner that has trained and is ready for one attempt of a round.
 
     Args:
@@ -122,7 +122,12 @@ class OwnerStart(SingleUse[_Self]):
             raise ValueError(f"the registry does not pin this identity under {party!r}")
         if context.roster_hash:
             raise ValueError("an attempt begins before its roster is known")
-        super().__init__(_Self(party, identity, registry, policy, context, random))
+        super().__init__(Member(party, identity, registry, policy, context, random))
+
+    @property
+    def member(self) -> Member:
+        """What this owner is throughout the round."""
+        return self._peek()
 
     def advertise(self) -> tuple[OwnerAdvertised, Advertise]:
         """Make this attempt's keys and announce their public halves."""
@@ -147,7 +152,7 @@ class OwnerStart(SingleUse[_Self]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Advertised:
-    me: _Self
+    me: Member
     secrets: _Secrets
     advert: Advertise
 
@@ -182,7 +187,7 @@ class OwnerAdvertised(SingleUse[_Advertised]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Shared:
-    me: _Self
+    me: Member
     secrets: _Secrets
     roster: Roster
     context: bytes
@@ -262,7 +267,7 @@ class OwnerShared(SingleUse[_Shared]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Masked:
-    me: _Self
+    me: Member
     context: bytes
     bundles: dict[str, Bundle]  # of every owner that shared, the own one included
 
@@ -295,7 +300,7 @@ class OwnerMasked(SingleUse[_Masked]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Consistent:
-    me: _Self
+    me: Member
     context: bytes
     bundles: dict[str, Bundle]
     survivor_set: SurvivorSet

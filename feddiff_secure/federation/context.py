@@ -1,0 +1,41 @@
+"""What every key and signature of an attempt is bound to, from one party's own view."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feddiff_crypto.masking.context import RoundContext
+from feddiff_secure.federation.plan import Plan
+
+WEIGHTS_DTYPE = np.dtype("<f8")
+
+
+def model_hash(weights: NDArray[np.float64]) -> bytes:
+    """SHA-256 of the weights (K, D) as little-endian float64."""
+    return hashlib.sha256(np.ascontiguousarray(weights, WEIGHTS_DTYPE).tobytes()).digest()
+
+
+def attempt_context(
+    plan: Plan, phase: str, round_index: int, attempt: int, model: bytes
+) -> RoundContext:
+    """The context of an attempt for a model of this hash.
+
+    The count runs as round 0 and training round t as round t + 1, so no two share a context.
+    """
+    return RoundContext(
+        session=plan.session,
+        round_index=0 if phase == "count" else round_index + 1,
+        attempt=attempt,
+        model_hash=model,
+        config_hash=plan.digest(),
+    )
+
+
+def round_context(
+    plan: Plan, phase: str, index: tuple[int, int], weights: NDArray[np.float64]
+) -> RoundContext:
+    """The context of attempt `index` = (round, attempt) for the model `weights`."""
+    return attempt_context(plan, phase, *index, model_hash(weights))

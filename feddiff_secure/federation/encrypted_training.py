@@ -1,0 +1,101 @@
+"""The coordinator's side of a whole encrypted run: it drives the rounds and sees no sum.
+
+The model is with the owners, who all hold the same weights. Whoever is to receive the model gets it
+from them; `delivered_model` takes it where owners agree.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from feddiff_crypto.keys import Registry
+from feddiff_privacy.events import NoisedSum
+from feddiff_secure.errors import ProtocolAbortedError
+from feddiff_secure.federation.context import model_hash
+from feddiff_secure.federation.encrypted_round import EncryptedAttempt, encrypted_sum
+from feddiff_secure.federation.owner import Owner
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.step_size import update_rule
+from feddiff_secure.federation.training import RoundLog, Trained, agree
+from feddiff_secure.transport.exchange import Exchange
+
+
+def train_encrypted(
+    exchange: Exchange, registry: Registry, plan: Plan, *, log: RoundLog, progress: Progress
+) -> list[NoisedSum]:
+    """Run the plan; afterwards the owners hold the model.
+
+    Args:
+        exchange: the transport to the owners and the custodian.
+        registry: the owners' pinned identities.
+        plan: the plan, already calibrated, of aggregation `encrypted`.
+        log: receives one line a release: no number but the digest of the sum and the time.
+        progress: receives one step a round.
+
+    Returns:
+        What was released.
+
+    Raises:
+        ProtocolAbortedError: a party refused the plan or a round could not be completed; also where
+            the released number of tiles does not allow the plan (`count_refused`).
+    """
+    agree(exchange, plan)
+    events: list[NoisedSum] = []
+    if plan.nominal_tiles is None:
+        _release(exchange, registry, plan, EncryptedAttempt("count", 0, 0), log)
+        events.append(plan.event("count", 1))
+    for round_index in range(plan.rounds):
+        _release(exchange, registry, plan, EncryptedAttempt("train", round_index, 0), log)
+        progress.advance()
+    return [*events, plan.event("train", plan.rounds)]
+
+
+def delivered_model(owners: Sequence[Owner], plan: Plan, events: Sequence[NoisedSum]) -> Trained:
+    """The model as its recipient gets it: from owners, at least τ of whom hold the same.
+
+    Args:
+        owners: all of them; those that fell out of step hold no model.
+        plan: the plan.
+        events: what was released.
+
+    Raises:
+        ProtocolAbortedError: fewer than τ owners hold one same model.
+    """
+    models = []
+    for owner in owners:
+        try:
+            models.append((owner.model(), owner.tiles))
+        except RuntimeError:  # out of step since some round
+            continue
+    hashes = {model_hash(weights) for weights, _ in models}
+    if len(models) < plan.policy.threshold or len(hashes) != 1:
+        raise ProtocolAbortedError(
+            f"{len(models)} owners hold a model, {len(hashes)} different ones; "
+            f"{plan.policy.threshold} must agree",
+            "start the run again",
+        )
+    weights, tiles = models[0]
+    assert tiles is not None  # a finished model has a denominator
+    return Trained(weights, tiles, list(events), update_rule(plan, tiles))
+
+
+def _release(
+    exchange: Exchange,
+    registry: Registry,
+    plan: Plan,
+    attempt: EncryptedAttempt,
+    log: RoundLog,
+) -> None:
+    began = time.perf_counter()
+    done = encrypted_sum(exchange, registry, plan, attempt)
+    log(
+        {
+            "phase": attempt.phase,
+            "round": attempt.round_index,
+            "attempt": attempt.attempt,
+            "sum_digest": done.digest.hex(),
+            "seconds": time.perf_counter() - began,
+        }
+    )

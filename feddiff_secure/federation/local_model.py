@@ -1,0 +1,75 @@
+"""The model as each owner keeps it where the coordinator does not see the sums (encrypted mode).
+
+Every owner decrypts the same sums and applies the same public update rule, so all hold the same
+weights, and no one sends them. An owner that missed a sum is out of step: its model hash differs,
+and it takes no further part.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feddiff_secure.aggregation.update import Iterates
+from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.plan import Plan, check_room
+from feddiff_secure.federation.step_size import update_rule
+
+
+class LocalModel:
+    """Public state that follows from the sums alone.
+
+    Args:
+        plan: the accepted plan.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._origin = np.zeros((plan.classes, plan.features))
+        self._iterates: Iterates | None = None
+        self.tiles: int | None = None
+        """The public number of tiles: nominal, or released by the count."""
+        if plan.nominal_tiles is not None:
+            self._begin(plan.nominal_tiles)
+
+    @property
+    def query(self) -> NDArray[np.float64]:
+        """The weights at which the next gradient is taken, (K, D); zeros before the count."""
+        return self._origin if self._iterates is None else self._iterates.query
+
+    def in_step(self, phase: str, round_index: int) -> bool:
+        """Whether this owner has every sum that comes before a release."""
+        if self._iterates is None:
+            return phase == "count"
+        return phase == "train" and round_index == self._iterates.round_index
+
+    def apply(self, total: NDArray[np.int64]) -> None:
+        """Take in the decoded sum of a release that was `in_step`.
+
+        Raises:
+            UsageError: the released number of tiles does not allow the plan.
+        """
+        if self._iterates is None:
+            self._begin(max(len(self._plan.owners), int(total[0])))
+        else:
+            self._iterates.apply(total)
+
+    def model(self) -> NDArray[np.float64]:
+        """The trained weights, (K, D).
+
+        Raises:
+            RuntimeError: called before the last round.
+        """
+        if self._iterates is None:
+            raise RuntimeError("model before the first round")
+        return self._iterates.model()
+
+    def _begin(self, tiles: int) -> None:
+        check_room(self._plan, tiles)
+        if self._plan.epsilon is not None and self._plan.delta >= 1 / tiles:
+            raise UsageError(
+                f"delta {self._plan.delta:g} is not below 1/{tiles} (tiles, released privately)",
+                f"use a delta well below {1 / tiles:.1g}",
+            )
+        self.tiles = tiles
+        self._iterates = Iterates(update_rule(self._plan, tiles), self._origin)
