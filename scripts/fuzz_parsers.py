@@ -30,6 +30,11 @@ import numpy as np
 
 from feddiff_crypto.encoding import Value, decode, encode
 from feddiff_crypto.errors import CryptoError
+from feddiff_crypto.he import custodian_messages as c
+from feddiff_crypto.he import round_messages as r
+from feddiff_crypto.he.ciphertexts import Ciphertexts
+from feddiff_crypto.he.messages import EncryptedAggregate, EncryptedInput, SumSignature
+from feddiff_crypto.he.parameters import DEGREE
 from feddiff_crypto.identity_file import parse_identity, store_identity
 from feddiff_crypto.keys import IdentityKey
 from feddiff_crypto.masking import messages as m
@@ -40,7 +45,7 @@ from feddiff_crypto.shamir import Share
 
 SLOWEST: Final = 1.0  # seconds an input may take
 MEMORY: Final = 2**30  # bytes above the start
-MAX_INPUT: Final = 4096  # bytes of an input
+MAX_INPUT: Final = 4096  # bytes of an input, or what the longest seed takes
 CONTEXT: Final = bytes(range(32))
 ODD: Final[tuple[Value, ...]] = (
     0, -1, 2**63 - 1, True, 0.5, float("nan"), "", "\n", "ann\nann", "bob\nann", "é", "a" * 65,
@@ -59,6 +64,11 @@ class Parser:
     seeds: tuple[bytes, ...]
     is_message: bool = False  # whether its bytes are of the codec, so that fields can be changed
 
+    @property
+    def longest(self) -> int:
+        """Bytes that an input may have."""
+        return max(MAX_INPUT, 64 + max(len(seed) for seed in self.seeds))
+
 
 def _message(kind: Any, *seeds: Any) -> Parser:
     return Parser(
@@ -67,6 +77,52 @@ def _message(kind: Any, *seeds: Any) -> Parser:
         tuple(encode(seed.to_message()) for seed in seeds),
         is_message=True,
     )
+
+
+def _encrypted_parsers(sealed: dict[str, bytes]) -> dict[str, Parser]:
+    """The messages that only encrypted rounds have. Those with a key or a chunk are long."""
+    seeded = Ciphertexts(np.ones((1, 1, DEGREE), np.uint64), np.zeros((1, 64), np.uint8))
+    whole = Ciphertexts(np.ones((1, 2, DEGREE), np.uint64), np.zeros((0, 64), np.uint8))
+    aggregate = EncryptedAggregate(CONTEXT, ("ann", "bob"), bytes(32), whole)
+    signatures = {"ann": bytes(64), "bob": bytes(64)}
+    opened = r.OpenedSecrets({"ann": bytes(32)}, {"bob": bytes(32)})
+    shares, delivered = (
+        m.SealedShares(CONTEXT, "ann", sealed),
+        m.DeliveredShares(CONTEXT, "ann", sealed),
+    )
+    key = c.CustodianKey(CONTEXT, "carl", bytes(c.PUBLIC_KEY_BYTES), bytes(32), bytes(64))
+    row = np.zeros(4 * 5 + 16, np.uint8)
+    return {
+        "keyed-shares": _message(
+            r.KeyedShares,
+            r.KeyedShares(shares, {}),
+            r.KeyedShares(shares, dict.fromkeys(sealed, bytes(r.SEALED_KEY_BYTES))),
+        ),
+        "keyed-delivery": _message(
+            r.KeyedDelivery,
+            r.KeyedDelivery(delivered, b""),
+            r.KeyedDelivery(delivered, bytes(r.SEALED_KEY_BYTES)),
+        ),
+        "encrypted-input": _message(
+            EncryptedInput, EncryptedInput(CONTEXT, "ann", bytes(32), seeded)
+        ),
+        "encrypted-aggregate": _message(EncryptedAggregate, aggregate),
+        "encrypted-consistency": _message(
+            r.EncryptedConsistency,
+            r.EncryptedConsistency(CONTEXT, "ann", bytes(64), bytes(64)),
+        ),
+        "decrypt-request": _message(
+            r.DecryptRequest, r.DecryptRequest(CONTEXT, signatures, opened)
+        ),
+        "sum-signature": _message(SumSignature, SumSignature(CONTEXT, "ann", bytes(32), bytes(64))),
+        "custodian-key": _message(c.CustodianKey, key),
+        "custodian-delivery": _message(c.CustodianDelivery, c.CustodianDelivery(delivered, key)),
+        "custody-request": _message(c.CustodyRequest, c.CustodyRequest(aggregate, signatures)),
+        "sealed-sums": _message(
+            c.SealedSums, c.SealedSums(CONTEXT, "carl", {"ann": row, "bob": row})
+        ),
+        "receive-request": _message(c.ReceiveRequest, c.ReceiveRequest(CONTEXT, row, opened)),
+    }
 
 
 def parsers() -> dict[str, Parser]:
@@ -106,6 +162,7 @@ def parsers() -> dict[str, Parser]:
             m.UnmaskReply(CONTEXT, "ann", {"ann": bytes(33)}, {"bob": bytes(33)}),
             m.UnmaskReply(CONTEXT, "ann", {"ann": bytes(33), "bob": bytes(33)}, {}),
         ),
+        **_encrypted_parsers(sealed),
         "share": Parser(
             lambda data: Share.from_bytes(1, data), lambda share: share.to_bytes(), (bytes(33),)
         ),
@@ -155,7 +212,7 @@ def mutate(parser: Parser, random: np.random.Generator, start: bytes = b"") -> b
     data = bytearray(seed)
     for _ in range(random.integers(0, 5)):
         _change_bytes(data, parser.seeds, random)
-    return bytes(data[:MAX_INPUT])
+    return bytes(data[: parser.longest])
 
 
 def _change_field(seed: bytes, random: np.random.Generator) -> bytes:
@@ -223,14 +280,16 @@ def fuzz(name: str, inputs: int, seed: int) -> dict[str, Any]:
 
 def fuzz_with_atheris(name: str, inputs: int, seed: int) -> dict[str, Any]:
     """The same by coverage, in a process of its own, which libFuzzer ends itself."""
+    parser = parsers()[name]
+    longest = parser.longest
     with tempfile.TemporaryDirectory() as corpus:
-        for i, data in enumerate(parsers()[name].seeds):
+        for i, data in enumerate(parser.seeds):
             (Path(corpus) / f"seed-{i}").write_bytes(data)
         began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         run = subprocess.run(  # noqa: S603  # this very script
             [
                 sys.executable, str(Path(__file__).with_name("fuzz_atheris.py")), name,
-                f"-runs={inputs}", f"-seed={seed + 1}", f"-max_len={MAX_INPUT}", "-timeout=5",
+                f"-runs={inputs}", f"-seed={seed + 1}", f"-max_len={longest}", "-timeout=5",
                 "-rss_limit_mb=2048", "-print_final_stats=1", corpus,
             ],
             capture_output=True, text=True, errors="replace", cwd=corpus, check=False,

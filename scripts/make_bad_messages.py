@@ -1,6 +1,6 @@
 """Write tests/crypto/bad_messages: one small file a known attack on a parser, and their README.
 
-    python scripts/make_bad_messages.py
+    python -m scripts.make_bad_messages
 
 A file is named `parser--attack.bin`. The table below says which error refuses it and which words
 that error's message has. A test checks that this script still makes the files, and that each is
@@ -23,6 +23,7 @@ from feddiff_crypto.masking import messages as m
 from feddiff_crypto.randomness import VectorRandom
 from feddiff_crypto.registry_file import RegistryFile
 from feddiff_crypto.rotation import Rotation
+from scripts.bad_encrypted_messages import rows_of_encrypted_mode
 
 FOLDER: Final = Path(__file__).parents[1] / "tests" / "crypto" / "bad_messages"
 CONTEXT: Final = bytes(range(32))
@@ -346,7 +347,8 @@ def files() -> list[Bad]:
 
 def attacks() -> list[Bad]:
     """Every attack."""
-    return [*codec(), *protocol(), *files()]
+    encrypted = [Bad(*row) for row in rows_of_encrypted_mode()]
+    return [*codec(), *protocol(), *encrypted, *files()]
 
 
 def readme() -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.__main__ import Selection, table
 from benchmarks.rows import Row
+from scripts.benchmark_table import CLOSE, OPEN, markdown, replaced
 
 REPOSITORY = Path(__file__).parents[2]
 FAST = Row("noise", 0.03, "s CPU", 0.1, "exact")
@@ -70,3 +71,19 @@ def test_only_selects_by_the_beginning_of_a_name_or_by_shell_pattern(
     pattern: str | None, name: str, wanted: bool
 ) -> None:
     assert Selection(pattern).wants(name) is wanted
+
+
+def test_the_table_for_the_readme_is_made_of_the_rows_and_replaces_the_old_one() -> None:
+    rows = [
+        {"name": "mask", "value": 0.5954, "unit": "ns", "target": 0.65, "met": True,
+         "reference": "limit 0.57"},
+        {"name": "size", "value": 3.0, "unit": "B", "target": None, "met": None, "reference": ""},
+    ]  # fmt: skip
+    table = markdown(rows)
+    assert "| mask | 0.595 ns | ≤ 0.65 | yes | limit 0.57 |" in table
+    assert "| size | 3 B | – | – | – |" in table
+    page = f"before\n{OPEN}\nold\n{CLOSE}\nafter\n"
+    assert replaced(page, table) == f"before\n{OPEN}\n{table}\n{CLOSE}\nafter\n"
+    for broken in ("no markers", page + OPEN):
+        with pytest.raises(ValueError, match="once each"):
+            replaced(broken, table)

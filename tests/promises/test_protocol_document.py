@@ -6,16 +6,29 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from feddiff_crypto import errors
+from feddiff_crypto.he import custodian_messages as c
 from feddiff_crypto.he import errors as he_errors
+from feddiff_crypto.he import round_messages as r
+from feddiff_crypto.he.ciphertexts import Ciphertexts
+from feddiff_crypto.he.messages import EncryptedAggregate, EncryptedInput, SumSignature
+from feddiff_crypto.he.parameters import DEGREE
 from feddiff_crypto.masking import messages as m
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "protocol.md").read_text(encoding="utf-8")
-OWNER = (REPOSITORY / "feddiff_secure" / "federation" / "owner.py").read_text(encoding="utf-8")
+NODES = "".join(
+    (REPOSITORY / "feddiff_secure" / "federation" / f"{name}.py").read_text(encoding="utf-8")
+    for name in ("owner", "node", "custodian")
+)
 ADVERT = m.Advertise(bytes(32), "ann", bytes(32), bytes(32), bytes(32), bytes(64))
+CHUNK = Ciphertexts(np.ones((1, 2, DEGREE), np.uint64), np.zeros((0, 64), np.uint8))
+AGGREGATE = EncryptedAggregate(bytes(32), ("ann",), bytes(32), CHUNK)
+OPENED = r.OpenedSecrets({}, {})
+KEY = c.CustodianKey(bytes(32), "carl", bytes(c.PUBLIC_KEY_BYTES), bytes(32), bytes(64))
 MESSAGES = [
     ADVERT,
     m.Roster(bytes(32), (ADVERT,)),
@@ -25,6 +38,18 @@ MESSAGES = [
     m.ConsistencySignature(bytes(32), "ann", bytes(64)),
     m.UnmaskRequest(bytes(32), ("ann",), {}),
     m.UnmaskReply(bytes(32), "ann", {}, {}),
+    r.KeyedShares(m.SealedShares(bytes(32), "ann", {}), {}),
+    r.KeyedDelivery(m.DeliveredShares(bytes(32), "ann", {}), b""),
+    EncryptedInput(bytes(32), "ann", bytes(32), CHUNK),
+    AGGREGATE,
+    r.EncryptedConsistency(bytes(32), "ann", bytes(64), bytes(64)),
+    r.DecryptRequest(bytes(32), {}, OPENED),
+    SumSignature(bytes(32), "ann", bytes(32), bytes(64)),
+    KEY,
+    c.CustodianDelivery(m.DeliveredShares(bytes(32), "ann", {}), KEY),
+    c.CustodyRequest(AGGREGATE, {}),
+    c.SealedSums(bytes(32), "carl", {"ann": np.zeros(20, np.uint8)}),
+    c.ReceiveRequest(bytes(32), np.zeros(20, np.uint8), OPENED),
 ]
 
 
@@ -46,8 +71,8 @@ def test_every_file_that_the_page_names_exists() -> None:
 
 
 def test_every_refusal_code_of_an_owner_is_on_the_page_and_no_other() -> None:
-    raised = set(re.findall(r'_RefusalError\("(\w+)"\)', OWNER))
-    raised |= set(re.findall(r'REFUSED: "(\w+)"', OWNER))
+    raised = set(re.findall(r'RefusalError\("(\w+)"\)', NODES))
+    raised |= set(re.findall(r'REFUSED: "(\w+)"', NODES))
     table = PAGE.split("### Codes that leave an owner")[1].split("\n## ")[0]
     assert raised == set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
 
