@@ -5,8 +5,10 @@ The rules of the machine:
 * A plan is accepted once, and only after `check_plan`: the owner recomputes ε from the plan's own
   events and refuses noise that is sized for more honest shares than remain.
 * An attempt names (phase, round, attempt). The owner answers each at most once, in order.
-* The vector that is masked is rounded, bounded and noised first; the attempt is charged before
-  the masked vector leaves, whatever happens afterwards.
+* A plan's budget is reserved in the owner's ledger when the plan is accepted; a plan that does not
+  fit is refused.
+* The vector that is masked is rounded, bounded and noised first; the attempt is charged, in the
+  ledger and on disk, before the masked vector leaves, whatever happens afterwards.
 * What leaves: adverts, sealed shares, one masked vector, one signature and one kind of share a
   peer. Refusals are fixed codes. Nothing else: no counts, no loss, no accuracy, no error text.
 """
@@ -38,6 +40,9 @@ from feddiff_crypto.masking.owner import (
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples, clipped_sum
 from feddiff_privacy.errors import PrivacyError
+from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.ledger.errors import BudgetRefusedError
+from feddiff_privacy.ledger.ledger import AttemptLedger
 from feddiff_secure.aggregation.contribution import contribution
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_check import check_plan
@@ -71,6 +76,7 @@ class Owner:
         identity: its signing key.
         registry: the pinned identities of all owners.
         random: secure randomness for keys, noise and sampling.
+        ledger: where its holding's budget is reserved and spent.
     """
 
     def __init__(
@@ -80,6 +86,8 @@ class Owner:
         identity: IdentityKey,
         registry: Registry,
         random: SecureRandom,
+        *,
+        ledger: AttemptLedger,
     ) -> None:
         self.name = name
         self.charged: Counter[str] = Counter()
@@ -90,6 +98,8 @@ class Owner:
         self._identity = identity
         self._registry = registry
         self._random = random
+        self._ledger = ledger
+        self._reservation: int | None = None
         self._plan: Plan | None = None
         self._attempt: _Attempt | None = None
         self._done: set[tuple[str, int, int]] = set()
@@ -132,6 +142,7 @@ class Owner:
             raise _RefusalError("roster_refused")
         if plan.features != self._examples.features.shape[1]:
             raise _RefusalError("features_refused")
+        self._reservation = self._reserve(plan)
         self._plan = plan
         return {"accepted": plan.digest()}
 
@@ -188,7 +199,7 @@ class Owner:
         attempt, state = self._current(OwnerShared)
         delivered = DeliveredShares.from_message(message)
         attempt.state, masked = state.mask(delivered, attempt.vector)
-        self.charged[attempt.phase] += 1
+        self._charge(attempt)
         return masked.to_message()
 
     def _sign(self, message: Message) -> Message:
@@ -211,8 +222,32 @@ class Owner:
         if self._agreed().aggregation != "plain" or self._agreed().noise == "distributed":
             raise _RefusalError("plain_refused")
         self._attempt = None
-        self.charged[attempt.phase] += 1
+        self._charge(attempt)
         return {"vector": attempt.vector}
+
+    def end(self) -> None:
+        """End the run on the owner's own word: what the plan did not spend is released."""
+        self._attempt = None
+        if self._reservation is not None:
+            self._ledger.close(self._reservation)
+            self._reservation = None
+
+    def _reserve(self, plan: Plan) -> int:
+        try:
+            return self._ledger.reserve(plan.digest(), most_events(plan), plan.calibrated_shares)
+        except PrivacyError as error:
+            raise _RefusalError(_ledger_code(error)) from error
+
+    def _charge(self, attempt: _Attempt) -> None:
+        """Book the attempt durably. What it made leaves after this returns, or not at all."""
+        try:
+            if self._reservation is None:
+                raise BudgetRefusedError("the run was ended")
+            self._ledger.spend(self._reservation, attempt.phase)
+        except PrivacyError as error:
+            self._attempt = None
+            raise _RefusalError(_ledger_code(error)) from error
+        self.charged[attempt.phase] += 1
 
     def _agreed(self) -> Plan:
         if self._plan is None:
@@ -225,6 +260,16 @@ class Owner:
         if attempt is None or not isinstance(attempt.state, expected):
             raise _RefusalError("out_of_order")
         return attempt, attempt.state
+
+
+def most_events(plan: Plan) -> list[NoisedSum]:
+    """The plan's events, each at the most attempts that an owner answers: what it reserves."""
+    most = {phase: plan.most_attempts(phase) for phase in ("count", "train")}
+    return [plan.event(phase, attempts) for phase, attempts in most.items() if attempts]
+
+
+def _ledger_code(error: PrivacyError) -> str:
+    return "budget_refused" if isinstance(error, BudgetRefusedError) else "ledger_refused"
 
 
 def round_context(

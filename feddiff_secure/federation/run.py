@@ -7,14 +7,16 @@ files → tiles → owners → descriptors → ψ of labelled pixels → plan �
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.randomness import SecureRandom
+from feddiff_privacy.ledger.ledger import AttemptLedger
 from feddiff_privacy.statement import Statement
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
@@ -25,6 +27,7 @@ from feddiff_secure.federation.examples import (
     predicted_labels,
     steps,
 )
+from feddiff_secure.federation.ledgers import largest_epsilon, run_ledgers
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan, make_plan
 from feddiff_secure.federation.prepare import Prepared, prepare
@@ -80,7 +83,12 @@ class RunResult:
 
 
 def simulate(
-    config: RunConfig, *, log: RoundLog, progress: Progress, on_ready: Callable[[Plan], None]
+    config: RunConfig,
+    *,
+    log: RoundLog,
+    progress: Progress,
+    on_ready: Callable[[Plan], None],
+    ledgers: Path,
 ) -> RunResult:
     """Run the whole federation in this process.
 
@@ -89,9 +97,12 @@ def simulate(
         log: receives one line a release.
         progress: receives stages and steps.
         on_ready: called with the plan once all input has been accepted, before any release.
+        ledgers: folder of the owners' ledgers.
 
     Raises:
         UsageError, DataError: input that cannot be run; nothing was released.
+        BudgetError: a ledger has no room for the plan; nothing was released.
+        VerificationError: a ledger was reset or restored from an older copy.
         ProtocolAbortedError: a round could not be completed.
     """
     clock = Clock()
@@ -114,16 +125,18 @@ def simulate(
     described = [describe(features, tiles, progress) for tiles in parts]
     clock.lap("features")
 
-    exchange, registry = _federation(prepared.names, features, described[:-1])
-    progress.stage("secure rounds", plan.rounds)
-    trained = train(
-        exchange,
-        registry,
-        plan,
-        check_count=lambda tiles: config.check_delta(tiles, "tiles, released privately"),
-        log=log,
-        progress=progress,
-    )
+    held = dict(zip(prepared.names, prepared.owners, strict=True))
+    with run_ledgers(config, held, ledgers) as books:
+        exchange, registry = _federation(books, features, described[:-1])
+        progress.stage("secure rounds", plan.rounds)
+        trained = train(
+            exchange,
+            registry,
+            plan,
+            check_count=lambda tiles: config.check_delta(tiles, "tiles, released privately"),
+            log=log,
+            progress=progress,
+        )
     clock.lap("rounds")
     model = Model(features, trained.weights, prepared.dataset.classes)
     test_true, test_predicted = _test(model, described[-1])
@@ -136,6 +149,7 @@ def simulate(
         tile=prepared.tile,
         support=prepared.dataset.layout.support,
         priors=[f"{m} branch {p.digest[:16]}: {p.provenance}" for m, p in features.priors.items()],
+        lifetime_epsilon=largest_epsilon(books),
     )
     clock.lap("account")
     releases = plan.rounds + (plan.nominal_tiles is None)
@@ -167,10 +181,10 @@ def check_labelled(prepared: Prepared) -> None:
 
 
 def _federation(
-    names: tuple[str, ...], features: FeatureMap, described: list[Described]
+    ledgers: Mapping[str, AttemptLedger], features: FeatureMap, described: list[Described]
 ) -> tuple[InProcessExchange, Registry]:
     """Owners in this process, with identities made for this run."""
-    identities = {name: IdentityKey.generate(SecureRandom()) for name in names}
+    identities = {name: IdentityKey.generate(SecureRandom()) for name in ledgers}
     registry = Registry({name: key.public for name, key in identities.items()})
     owners = {
         name: Owner(
@@ -179,8 +193,9 @@ def _federation(
             identities[name],
             registry,
             SecureRandom(),
+            ledger=ledger,
         )
-        for name, part in zip(names, described, strict=True)
+        for (name, ledger), part in zip(ledgers.items(), described, strict=True)
     }
     return InProcessExchange(owners), registry
 

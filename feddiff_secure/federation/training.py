@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from feddiff_crypto.keys import Registry
 from feddiff_privacy.events import NoisedSum
 from feddiff_secure.aggregation.update import Iterates, UpdateRule
-from feddiff_secure.errors import ProtocolAbortedError
+from feddiff_secure.errors import BudgetError, ProtocolAbortedError
 from feddiff_secure.federation.plan import Plan, check_room
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.round import PHASE_TIMEOUT, Attempt, secure_sum
@@ -60,6 +60,7 @@ def train(
         progress: receives one step a round.
 
     Raises:
+        BudgetError: an owner's ledger has no room for the plan; nothing was released.
         ProtocolAbortedError: an owner refused the plan or a round could not be completed.
         UsageError: the released count of tiles does not allow the plan.
     """
@@ -102,6 +103,11 @@ def _agree(exchange: Exchange, plan: Plan) -> None:
     replies = exchange.exchange("plan", dict.fromkeys(plan.owners, message), PHASE_TIMEOUT)
     for owner in plan.owners:
         reply = replies.get(owner, {REFUSED: "no_answer"})
+        if reply.get(REFUSED) == "budget_refused":
+            raise BudgetError(
+                f"{owner} did not accept the plan: its ledger has no room for it",
+                "nothing was released; ask that owner what is left",
+            )
         if reply.get("accepted") != plan.digest():
             raise ProtocolAbortedError(
                 f"{owner} did not accept the plan: {reply.get(REFUSED)!s}",

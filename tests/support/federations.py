@@ -15,6 +15,7 @@ from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan, make_plan
 from feddiff_secure.transport.exchange import Message
 from feddiff_secure.transport.inprocess import InProcessExchange
+from tests.support.ledgers import fresh_ledger
 
 CLASSES = 3
 FEATURES = 8
@@ -54,7 +55,7 @@ class Federation:
         registry = Registry({name: key.public for name, key in keys.items()})
         held = data or [examples(i) for i in range(len(plan.owners))]
         owners = {
-            name: Owner(name, part, keys[name], registry, SecureRandom())
+            name: Owner(name, part, keys[name], registry, SecureRandom(), ledger=fresh_ledger())
             for name, part in zip(plan.owners, held, strict=True)
         }
         return cls(plan, registry, owners, RecordingExchange(owners))
