@@ -324,3 +324,16 @@ def test_an_entry_that_the_rules_forbid_leaves_the_balance_as_it_was() -> None:
         with pytest.raises(LineError):
             balance.apply(entry, 9)
     assert balance.charged_rdp() == before
+
+
+def test_the_reading_of_plans_with_different_observers_is_each_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "ann.plots.jsonl"
+    with open_ledger(path) as ledger:
+        for shares, z in ((4, 1.0), (1, 2.0)):  # the same noise towards its observer
+            spend_all(ledger, ledger.reserve(PLAN, [train(z)], shares))
+    found = read_ledger(path)
+    joint = gaussian_mu([train(2.0), train(2.0)], 1)
+    assert found.epsilon_if_planned == pytest.approx(analytic_epsilon(joint, DELTA), rel=2e-3)
+    assert found.spent >= found.epsilon_if_planned
+    assert found.rule == "renyi"
+    assert found.to_json()["open_plans"] == 0

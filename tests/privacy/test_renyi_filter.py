@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -96,5 +97,10 @@ def test_what_the_filter_lets_through_is_within_epsilon_by_pld(
 def test_no_noise_is_infinite_and_an_unknown_event_is_refused() -> None:
     assert math.isinf(rdp([event(), event(0.0)], 1, 4.0))
     assert math.isinf(rdp([event()], 0, 4.0))
-    with pytest.raises(UnsupportedEventError):
-        rdp([object()], 1, 4.0)  # type: ignore[list-item]  # what is tested
+    for unknown in (object(), OtherNoise(**dataclasses.asdict(event()))):
+        with pytest.raises(UnsupportedEventError):
+            rdp([unknown], 1, 4.0)  # type: ignore[list-item]  # what is tested
+
+
+class OtherNoise(NoisedSum):
+    """A later kind of event: its divergence is not a Gaussian's."""

@@ -127,11 +127,13 @@ def spent_epsilon(balance: Balance) -> tuple[float, SpentRule]:
 
 
 def _planned(spent: list[Reservation], delta: float) -> float:
-    """Joint ε of all plans; each event is restated as what its own observer faces."""
-    if len(spent) == 1:  # the plan as it is
-        return joint_epsilon(spent[0].spent_events, spent[0].reserve.shares, delta)
-    events: list[NoisedSum] = []
+    """Joint ε of all plans; where observers differ, each event as its own observer faces it."""
+    observers = {held.reserve.shares for held in spent}
+    if len(observers) <= 1:
+        events = tuple(event for held in spent for event in held.spent_events)
+        return joint_epsilon(events, observers.pop(), delta) if events else 0.0
+    faced: list[NoisedSum] = []
     for held in spent:
         scale = math.sqrt(held.reserve.shares)
-        events += [replace(e, share_std=e.share_std * scale) for e in held.spent_events]
-    return joint_epsilon(tuple(events), 1, delta) if events else 0.0
+        faced += [replace(e, share_std=e.share_std * scale) for e in held.spent_events]
+    return joint_epsilon(tuple(faced), 1, delta)
