@@ -236,7 +236,7 @@ class Owner:
         try:
             return self._ledger.reserve(plan.digest(), most_events(plan), plan.calibrated_shares)
         except PrivacyError as error:
-            raise _RefusalError(_ledger_code(error)) from error
+            raise _ledger_refusal(error) from error
 
     def _charge(self, attempt: _Attempt) -> None:
         """Book the attempt durably. What it made leaves after this returns, or not at all."""
@@ -246,7 +246,7 @@ class Owner:
             self._ledger.spend(self._reservation, attempt.phase)
         except PrivacyError as error:
             self._attempt = None
-            raise _RefusalError(_ledger_code(error)) from error
+            raise _ledger_refusal(error) from error
         self.charged[attempt.phase] += 1
 
     def _agreed(self) -> Plan:
@@ -268,8 +268,10 @@ def most_events(plan: Plan) -> list[NoisedSum]:
     return [plan.event(phase, attempts) for phase, attempts in most.items() if attempts]
 
 
-def _ledger_code(error: PrivacyError) -> str:
-    return "budget_refused" if isinstance(error, BudgetRefusedError) else "ledger_refused"
+def _ledger_refusal(error: PrivacyError) -> _RefusalError:
+    if isinstance(error, BudgetRefusedError):
+        return _RefusalError("budget_refused")
+    return _RefusalError("ledger_refused")
 
 
 def round_context(
