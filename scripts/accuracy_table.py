@@ -36,20 +36,24 @@ def one(options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
         parts: list[tuple[str | None, str | None]] = [(options["data"], None)]
         if folds:
             parts = list(_folds(Path(options["data"]), Path(folder), folds, seed))
-        return _pooled(options, parts, seed)
+        return _pooled(options, parts, seed, Path(folder))
 
 
 def _pooled(
-    options: dict[str, Any], parts: list[tuple[str | None, str | None]], seed: int
+    options: dict[str, Any],
+    parts: list[tuple[str | None, str | None]],
+    seed: int,
+    folder: Path,
 ) -> dict[str, float]:
     """The metrics over the test pixels of all parts."""
     true, predicted = [], []
-    for train, test in parts:
+    for number, (train, test) in enumerate(parts):
         result = simulate(
             RunConfig(**{**options, "data": train, "test": test, "seed": seed}),
             log=lambda _line: None,
             progress=Silent(),
             on_ready=lambda _plan: None,
+            ledgers=folder / str(number),  # one a part: each counts for itself
         )
         true.append(result.test_true)
         predicted.append(result.test_predicted)

@@ -12,7 +12,7 @@ import typer
 from feddiff_secure.cli.console import StageProgress, print_json, stderr
 from feddiff_secure.config.load import check_keys, load_config
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.errors import ProtocolAbortedError
+from feddiff_secure.errors import FeddiffError, ProtocolAbortedError
 
 _DATA, _PRIVACY, _OWNERS, _RUN = "Data", "Privacy", "Owners", "Run"
 
@@ -133,6 +133,27 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
             rich_help_panel=_RUN,
         ),
     ] = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of the owners' ledgers. Default: new ones in the run directory.",
+            rich_help_panel=_PRIVACY,
+        ),
+    ] = None,
+    holding: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the data that the budget belongs to. Default: default.",
+            rich_help_panel=_PRIVACY,
+        ),
+    ] = None,
+    lifetime_epsilon: Annotated[
+        float | None,
+        typer.Option(
+            help="ε that all runs on the holding never exceed. Default: no limit.",
+            rich_help_panel=_PRIVACY,
+        ),
+    ] = None,
     engine: Annotated[
         str | None, typer.Option(help="Where owners run: local.", rich_help_panel=_RUN)
     ] = None,
@@ -194,12 +215,17 @@ def _execute(
                 log=directory.log,
                 progress=progress,
                 on_ready=lambda _plan: directory.open(settings),
+                ledgers=directory.ledgers if settings.ledger is None else Path(settings.ledger),
             )
             metrics = directory.finish(result)
         except ProtocolAbortedError:
             raise  # releases were made: DIR.partial records them
-        except BaseException:
+        except FeddiffError:
             directory.discard()
+            raise
+        except BaseException:  # interrupted, or a bug
+            if not directory.records_releases:
+                directory.discard()
             raise
     return metrics, result.statement.to_json()
 

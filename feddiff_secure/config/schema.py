@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from feddiff_privacy.ledger.entries import MOST_LIFETIME, is_holding_name
 from feddiff_secure.errors import UsageError
 
 Topology = Literal["paired", "mixed", "split"]
@@ -79,6 +80,10 @@ class RunConfig:
         clip: C, L2 bound of one tile's summed gradient; None for the default: 0.3, or 1 in the
             non-private baseline.
         seed: of partition, simulated scene and public projections; never of keys or noise.
+        ledger: folder of the owners' ledgers; None keeps a fresh one in the run directory.
+        holding: name of the data that the budget belongs to.
+        lifetime_epsilon: ε that all runs on the holding together never exceed; None for no limit,
+            or for that of an existing ledger.
         engine: where the owners run.
         device: `cpu` or `cuda`.
     """
@@ -106,6 +111,9 @@ class RunConfig:
     sampling_rate: float = 1.0
     clip: float | None = None
     seed: int = 0
+    ledger: str | None = None
+    holding: str = "default"
+    lifetime_epsilon: float | None = None
     engine: Engine = "local"
     device: str = "cpu"
 
@@ -163,6 +171,13 @@ class RunConfig:
                 f"prior {self.prior!r} is not part of this version",
                 "leave out --prior: the branches shipped with the package are used",
             )
+        if not is_holding_name(self.holding):
+            raise UsageError(
+                f"holding is {self.holding[:80]!r}",
+                "use 1 to 64 letters, digits, _ and -, not led by a sign",
+            )
+        if self.ledger == "":
+            raise UsageError("ledger is empty", "give a folder, or leave out --ledger")
         if self.device not in {"cpu", "cuda"}:
             raise UsageError(f"device is {self.device!r}", "use cpu or cuda")
 
@@ -195,6 +210,8 @@ class RunConfig:
             _check_range("clip", self.clip, 1e-3, 100.0)
         if self.tile is not None:
             _check_range("tile", self.tile, 1, MOST_TILE)
+        if self.lifetime_epsilon is not None:
+            _check_range("lifetime_epsilon", self.lifetime_epsilon, LEAST_EPSILON, MOST_LIFETIME)
 
     def check_delta(self, tiles: int, source: str) -> None:
         """Refuse a δ that would allow publishing one tile outright.

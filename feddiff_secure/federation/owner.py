@@ -5,8 +5,10 @@ The rules of the machine:
 * A plan is accepted once, and only after `check_plan`: the owner recomputes ε from the plan's own
   events and refuses noise that is sized for more honest shares than remain.
 * An attempt names (phase, round, attempt). The owner answers each at most once, in order.
-* The vector that is masked is rounded, bounded and noised first; the attempt is charged before
-  the masked vector leaves, whatever happens afterwards.
+* A plan's budget is reserved in the owner's ledger when the plan is accepted; a plan that does not
+  fit is refused.
+* The vector that is masked is rounded, bounded and noised first; the attempt is charged, in the
+  ledger and on disk, before the masked vector leaves, whatever happens afterwards.
 * What leaves: adverts, sealed shares, one masked vector, one signature and one kind of share a
   peer. Refusals are fixed codes. Nothing else: no counts, no loss, no accuracy, no error text.
 * In encrypted mode the owner holds the model: it is sent no weights, says only their hash, and
@@ -61,6 +63,10 @@ from feddiff_crypto.masking.owner import (
 )
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples, clipped_sum
+from feddiff_privacy.errors import PrivacyError
+from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.ledger.errors import BudgetRefusedError
+from feddiff_privacy.ledger.ledger import AttemptLedger
 from feddiff_secure.aggregation.contribution import contribution
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.context import WEIGHTS_DTYPE, model_hash, round_context
@@ -105,6 +111,7 @@ class Owner:
         identity: its signing key.
         registry: the pinned identities of all owners.
         random: secure randomness for keys, noise and sampling.
+        ledger: where its holding's budget is reserved and spent.
         custodians: the pinned identities of custodians, for plans that name one.
     """
 
@@ -116,6 +123,7 @@ class Owner:
         registry: Registry,
         random: SecureRandom,
         *,
+        ledger: AttemptLedger,
         custodians: Registry | None = None,
     ) -> None:
         self.name = name
@@ -128,6 +136,8 @@ class Owner:
         self._registry = registry
         self._random = random
         self._custodians = custodians
+        self._ledger = ledger
+        self._reservation: int | None = None
         self._plan: Plan | None = None
         self._local: LocalModel | None = None
         self._attempt: _Attempt | None = None
@@ -176,6 +186,7 @@ class Owner:
             self._custodians is None or plan.custodian not in self._custodians.identities
         ):
             raise RefusalError("custodian_refused")
+        self._reservation = self._reserve(plan)
         if plan.aggregation == "encrypted":
             self._local = LocalModel(plan)
         self._plan = plan
@@ -267,7 +278,7 @@ class Owner:
             attempt.state, reply = state.mask(kind.from_message(message), attempt.vector)
         else:
             attempt.state, reply = state.mask(DeliveredShares.from_message(message), attempt.vector)
-        self.charged[attempt.phase] += 1
+        self._charge(attempt)
         return reply.to_message()
 
     def _sign(self, message: Message) -> Message:
@@ -312,8 +323,32 @@ class Owner:
         if self._agreed().aggregation != "plain" or self._agreed().noise == "distributed":
             raise RefusalError("plain_refused")
         self._attempt = None
-        self.charged[attempt.phase] += 1
+        self._charge(attempt)
         return {"vector": attempt.vector}
+
+    def end(self) -> None:
+        """End the run on the owner's own word: what the plan did not spend is released."""
+        self._attempt = None
+        if self._reservation is not None:
+            self._ledger.close(self._reservation)
+            self._reservation = None
+
+    def _reserve(self, plan: Plan) -> int:
+        try:
+            return self._ledger.reserve(plan.digest(), most_events(plan), plan.calibrated_shares)
+        except PrivacyError as error:
+            raise _ledger_refusal(error) from error
+
+    def _charge(self, attempt: _Attempt) -> None:
+        """Book the attempt durably. What it made leaves after this returns, or not at all."""
+        try:
+            if self._reservation is None:
+                raise BudgetRefusedError("the run was ended")
+            self._ledger.spend(self._reservation, attempt.phase)
+        except PrivacyError as error:
+            self._attempt = None
+            raise _ledger_refusal(error) from error
+        self.charged[attempt.phase] += 1
 
     def _agreed(self) -> Plan:
         if self._plan is None:
@@ -330,6 +365,18 @@ class Owner:
 
 def _named(weights: NDArray[np.float64]) -> Message:
     return {"ready": True, "model": model_hash(weights)}
+
+
+def most_events(plan: Plan) -> list[NoisedSum]:
+    """The plan's events, each at the most attempts that an owner answers: what it reserves."""
+    most = {phase: plan.most_attempts(phase) for phase in ("count", "train")}
+    return [plan.event(phase, attempts) for phase, attempts in most.items() if attempts]
+
+
+def _ledger_refusal(error: PrivacyError) -> RefusalError:
+    if isinstance(error, BudgetRefusedError):
+        return RefusalError("budget_refused")
+    return RefusalError("ledger_refused")
 
 
 def _weights(message: Message, plan: Plan) -> NDArray[np.float64]:

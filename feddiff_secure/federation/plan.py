@@ -153,8 +153,8 @@ class Plan:
         return 0 <= round_index < rounds.get(phase, 0) and 0 <= attempt < self.attempts
 
     def events(self) -> list[NoisedSum]:
-        """The events of the whole plan, as if every round took one attempt."""
-        train = self.event("train", self.rounds)
+        """The events of the whole plan, each at the most attempts that an owner answers."""
+        train = self.event("train", self.most_attempts("train"))
         return [train] if self.nominal_tiles is not None else [self.event("count", 1), train]
 
     def to_json(self) -> bytes:

@@ -6,7 +6,7 @@
 4. An encrypted plan is one for which sums are exact; only such a plan names a custodian.
 5. The count of tiles, where there is one, is noised.
 6. The noise share is sized for the honest shares that remain, not for all owners: the ε of the
-   calibrated row, recomputed here, is within the target.
+   calibrated row, recomputed here for the most attempts an owner answers, is within the target.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def check_plan(plan: Plan) -> None:
             raise ValueError(f"the custodian {plan.custodian} is an owner")
     elif plan.custodian is not None:
         raise ValueError(f"a custodian with aggregation {plan.aggregation}")
+    if plan.attempts < plan.rounds:
+        raise ValueError(f"{plan.attempts} attempts for {plan.rounds} rounds")
     if (plan.count_share_std is None) == (plan.nominal_tiles is None):  # 5
         raise ValueError("tiles are either counted or nominal")
     if plan.epsilon is None:

@@ -7,21 +7,20 @@ files → tiles → owners → descriptors → ψ of labelled pixels → plan �
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.he.errors import EncryptionUnavailableError
 from feddiff_crypto.he.seal import load_seal
-from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.randomness import SecureRandom
+from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.statement import Statement
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
-from feddiff_secure.federation.custodian import CustodianIdentity, CustodianNode
-from feddiff_secure.federation.encrypted_training import delivered_model, train_encrypted
 from feddiff_secure.federation.examples import (
     Described,
     describe,
@@ -29,15 +28,15 @@ from feddiff_secure.federation.examples import (
     predicted_labels,
     steps,
 )
-from feddiff_secure.federation.owner import Owner
+from feddiff_secure.federation.ledgers import largest_epsilon, run_ledgers
 from feddiff_secure.federation.plan import Plan, make_plan
 from feddiff_secure.federation.prepare import Prepared, prepare
 from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.simulated import Federation
 from feddiff_secure.federation.statement import privacy_statement
-from feddiff_secure.federation.training import RoundLog, Trained, train
+from feddiff_secure.federation.training import RoundLog, Trained
 from feddiff_secure.model.model_file import Model
 from feddiff_secure.model.psi import FeatureMap
-from feddiff_secure.transport.inprocess import InProcessExchange
 
 SESSION_BYTES = 16
 
@@ -84,7 +83,12 @@ class RunResult:
 
 
 def simulate(
-    config: RunConfig, *, log: RoundLog, progress: Progress, on_ready: Callable[[Plan], None]
+    config: RunConfig,
+    *,
+    log: RoundLog,
+    progress: Progress,
+    on_ready: Callable[[Plan], None],
+    ledgers: Path,
 ) -> RunResult:
     """Run the whole federation in this process.
 
@@ -93,9 +97,12 @@ def simulate(
         log: receives one line a release.
         progress: receives stages and steps.
         on_ready: called with the plan once all input has been accepted, before any release.
+        ledgers: folder of the owners' ledgers.
 
     Raises:
         UsageError, DataError: input that cannot be run; nothing was released.
+        BudgetError: a ledger has no room for the plan; nothing was released.
+        VerificationError: a ledger was reset or restored from an older copy.
         ProtocolAbortedError: a round could not be completed.
     """
     clock = Clock()
@@ -119,9 +126,16 @@ def simulate(
     described = [describe(features, tiles, progress) for tiles in parts]
     clock.lap("features")
 
-    federation = _federation(plan, features, described[:-1])
-    progress.stage("secure rounds", plan.rounds)
-    trained = _train(config, plan, federation, log=log, progress=progress)
+    held = dict(zip(prepared.names, prepared.owners, strict=True))
+    with run_ledgers(config, held, ledgers) as books:
+        federation = Federation.simulated(plan, books, _examples(features, described[:-1]))
+        progress.stage("secure rounds", plan.rounds)
+        trained = federation.train(
+            plan,
+            check_count=lambda tiles: config.check_delta(tiles, "tiles, released privately"),
+            log=log,
+            progress=progress,
+        )
     clock.lap("rounds")
     model = Model(features, trained.weights, prepared.dataset.classes)
     test_true, test_predicted = _test(model, described[-1])
@@ -134,6 +148,7 @@ def simulate(
         tile=prepared.tile,
         support=prepared.dataset.layout.support,
         priors=[f"{m} branch {p.digest[:16]}: {p.provenance}" for m, p in features.priors.items()],
+        lifetime_epsilon=largest_epsilon(books),
     )
     clock.lap("account")
     releases = plan.rounds + (plan.nominal_tiles is None)
@@ -178,62 +193,8 @@ def check_labelled(prepared: Prepared) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Federation:
-    """Every party of a run in this process.
-
-    Attributes:
-        owners: in roster order. registry: their identities, made for this run.
-        exchange: the transport to them and the custodian.
-    """
-
-    owners: list[Owner]
-    registry: Registry
-    exchange: InProcessExchange
-
-
-def _federation(plan: Plan, features: FeatureMap, described: list[Described]) -> Federation:
-    """Owners and, where the plan names one, a custodian, with identities made for this run."""
-    identities = {name: IdentityKey.generate(SecureRandom()) for name in plan.owners}
-    registry = Registry({name: key.public for name, key in identities.items()})
-    custodians, others = None, {}
-    if plan.custodian is not None:
-        key = IdentityKey.generate(SecureRandom())
-        custodians = Registry({plan.custodian: key.public})
-        who = CustodianIdentity(plan.custodian, key, registry)
-        others = {plan.custodian: CustodianNode(who, SecureRandom())}
-    owners = [
-        Owner(
-            name,
-            labelled_examples(features, part),
-            identities[name],
-            registry,
-            SecureRandom(),
-            custodians=custodians,
-        )
-        for name, part in zip(plan.owners, described, strict=True)
-    ]
-    exchange = InProcessExchange({owner.name: owner for owner in owners}, others)
-    return Federation(owners, registry, exchange)
-
-
-def _train(
-    config: RunConfig, plan: Plan, federation: Federation, *, log: RoundLog, progress: Progress
-) -> Trained:
-    """The secure rounds, in the plan's mode."""
-    if plan.aggregation == "encrypted":
-        events = train_encrypted(
-            federation.exchange, federation.registry, plan, log=log, progress=progress
-        )
-        return delivered_model(federation.owners, plan, events)
-    return train(
-        federation.exchange,
-        federation.registry,
-        plan,
-        check_count=lambda tiles: config.check_delta(tiles, "tiles, released privately"),
-        log=log,
-        progress=progress,
-    )
+def _examples(features: FeatureMap, described: Sequence[Described]) -> list[TileExamples]:
+    return [labelled_examples(features, part) for part in described]
 
 
 def _test(model: Model, described: Described) -> tuple[NDArray[np.int16], NDArray[np.int16]]:

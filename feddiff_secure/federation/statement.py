@@ -29,6 +29,7 @@ def privacy_statement(
     tile: int,
     support: str,
     priors: Sequence[str],
+    lifetime_epsilon: float,
 ) -> Statement:
     """Account for what was released and say it.
 
@@ -39,6 +40,7 @@ def privacy_statement(
         tile: side of a tile, pixels.
         support: the data's support, `pixel` or `neighbourhood`.
         priors: one line of provenance for each frozen branch.
+        lifetime_epsilon: ε of an owner's ledger after the run, the largest over owners.
     """
     rows = adversaries(plan, events)
     headline = next(row for row in rows if row.name == CALIBRATED)
@@ -69,8 +71,9 @@ def privacy_statement(
         support=support,
         gaps=_gaps(plan, events),
         assumptions=_assumptions(plan, priors),
-        not_covered=_not_covered(plan),
+        not_covered=_not_covered(config, plan),
         code_version=__version__,
+        lifetime_epsilon=lifetime_epsilon,
     )
 
 
@@ -122,7 +125,7 @@ def _assumptions(plan: Plan, priors: Sequence[str]) -> list[str]:
     return lines
 
 
-def _not_covered(plan: Plan) -> list[str]:
+def _not_covered(config: RunConfig, plan: Plan) -> list[str]:
     lines = [
         (
             "Maps, pictures and test metrics of this run are computed from data without noise. "
@@ -133,10 +136,7 @@ def _not_covered(plan: Plan) -> list[str]:
             "What an owner's participation itself reveals: there is no owner-level guarantee, and "
             "differences between cohorts are bounded by the tile guarantee only."
         ),
-        (
-            "Spending over several runs: this version keeps no ledger, so lifetime_epsilon is "
-            "null and the epsilons of repeated runs on the same data add up."
-        ),
+        _over_runs(config),
         (
             "Security after X25519 is broken: recorded masked vectors can then be opened (row "
             "masks_broken)."
@@ -146,3 +146,17 @@ def _not_covered(plan: Plan) -> list[str]:
     if plan.noise == "none":
         return ["Everything: no noise was added.", *lines[:1]]
     return lines
+
+
+def _over_runs(config: RunConfig) -> str:
+    if config.ledger is None:
+        return (
+            "Other runs on the same data: the ledger was new and lies in the run directory, so "
+            "lifetime_epsilon is that of this run alone. With --ledger, runs share one budget."
+        )
+    return (
+        f"Releases from the same ground that are not in the owners' ledgers of the holding "
+        f"{config.holding}: other holdings, other owners, other tools. lifetime_epsilon is the "
+        "largest epsilon over those ledgers after this run, towards the observer of the "
+        "calibrated row."
+    )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from feddiff_crypto.keys import Registry
 from feddiff_privacy.events import NoisedSum
 from feddiff_secure.aggregation.update import Iterates, UpdateRule
-from feddiff_secure.errors import ProtocolAbortedError
+from feddiff_secure.errors import BudgetError, ProtocolAbortedError
 from feddiff_secure.federation.phases import PHASE_TIMEOUT
 from feddiff_secure.federation.plan import Plan, check_room
 from feddiff_secure.federation.progress import Progress
@@ -61,6 +61,7 @@ def train(
         progress: receives one step a round.
 
     Raises:
+        BudgetError: an owner's ledger has no room for the plan; nothing was released.
         ProtocolAbortedError: an owner refused the plan or a round could not be completed.
         UsageError: the released count of tiles does not allow the plan.
     """
@@ -101,13 +102,19 @@ def agree(exchange: Exchange, plan: Plan) -> None:
     """Send the plan to every owner and the custodian; all must accept the same one.
 
     Raises:
-        ProtocolAbortedError: a party did not.
+        BudgetError: an owner's ledger has no room for the plan.
+        ProtocolAbortedError: a party did not accept it.
     """
     parties = plan.owners if plan.custodian is None else (*plan.owners, plan.custodian)
     message = {"plan": plan.to_json()}
     replies = exchange.exchange("plan", dict.fromkeys(parties, message), PHASE_TIMEOUT)
     for party in parties:
         reply = replies.get(party, {REFUSED: "no_answer"})
+        if reply.get(REFUSED) == "budget_refused":
+            raise BudgetError(
+                f"{party} did not accept the plan: its ledger has no room for it",
+                "nothing was released; ask that owner what is left",
+            )
         if reply.get("accepted") != plan.digest():
             raise ProtocolAbortedError(
                 f"{party} did not accept the plan: {reply.get(REFUSED)!s}",

@@ -34,6 +34,7 @@ class RunDirectory:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.partial = out.with_name(out.name + ".partial")
+        self.ledgers = self.partial / "ledger"
         for path in (self.out, self.partial):
             if path.exists():
                 raise UsageError(f"out: {path} exists", "give another --out, or remove it")
@@ -72,8 +73,13 @@ class RunDirectory:
         return metrics
 
     def discard(self) -> None:
-        """Remove the partial directory: nothing was released, so nothing is lost."""
+        """Remove the partial directory of a run whose input or budget was refused."""
         shutil.rmtree(self.partial, ignore_errors=True)
+
+    @property
+    def records_releases(self) -> bool:
+        """Whether it holds the only record of what may have been released."""
+        return self.ledgers.exists() or (self.partial / "metrics.jsonl").exists()
 
     def _write(self, name: str, content: bytes) -> None:
         (self.partial / name).write_bytes(content)

@@ -79,6 +79,8 @@ class Statement:
         gaps: statistical distances outside (ε, δ), by name.
         assumptions: what all rows rest on.
         not_covered: what lies outside ε.
+        lifetime_epsilon: ε of everything in an owner's ledger after this run, the largest over
+            owners; None where no ledger was kept.
     """
 
     deployment: str
@@ -107,6 +109,7 @@ class Statement:
     assumptions: Sequence[str]
     not_covered: Sequence[str]
     code_version: str
+    lifetime_epsilon: float | None = None
 
     @property
     def levels(self) -> dict[str, float | None]:
@@ -159,7 +162,9 @@ class Statement:
             "adversaries": [row.to_json() for row in self.adversaries],
             "calibrated_row": self.calibrated_row,
             "levels": self.levels,
-            "lifetime_epsilon": None,
+            "lifetime_epsilon": None
+            if self.lifetime_epsilon is None
+            else finite(self.lifetime_epsilon),
             "gaps": self.gaps,
             "assumptions": list(self.assumptions),
             "not_covered": list(self.not_covered),

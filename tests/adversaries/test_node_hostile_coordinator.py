@@ -31,6 +31,7 @@ from feddiff_secure.federation.context import round_context
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan, make_plan
 from feddiff_secure.transport.exchange import REFUSED, Message
+from tests.support.ledgers import fresh_ledger
 
 NAMES = ("ann", "bob", "cy")
 CLASSES, FEATURES = 3, 10
@@ -52,7 +53,7 @@ CODES = {"unknown_phase", "out_of_order", "no_plan", "attempt_refused", "message
 
 
 def node(name: str = "ann") -> Owner:
-    return Owner(name, TILE, IDENTITIES[name], REGISTRY, SecureRandom())
+    return Owner(name, TILE, IDENTITIES[name], REGISTRY, SecureRandom(), ledger=fresh_ledger())
 
 
 def ready(name: str = "ann") -> Owner:

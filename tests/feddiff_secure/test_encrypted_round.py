@@ -24,6 +24,7 @@ from feddiff_secure.federation.plan import CUSTODIAN, Plan
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.transport.exchange import REFUSED, Message
 from tests.support.federations import Federation, examples, plan_for
+from tests.support.ledgers import fresh_ledger
 
 COUNT = EncryptedAttempt("count", 0, 0)
 FIRST = EncryptedAttempt("train", 0, 0)
@@ -228,7 +229,13 @@ def test_a_plan_with_a_custodian_that_is_not_pinned_is_refused() -> None:
     name = plan.owners[0]
     for custodians in (None, stranger):
         owner = Owner(
-            name, examples(0), keys[name], registry, SecureRandom(), custodians=custodians
+            name,
+            examples(0),
+            keys[name],
+            registry,
+            SecureRandom(),
+            ledger=fresh_ledger(),
+            custodians=custodians,
         )
         assert owner.handle("plan", {"plan": plan.to_json()}) == {REFUSED: "custodian_refused"}
 

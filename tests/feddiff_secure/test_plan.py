@@ -81,6 +81,8 @@ def test_an_owner_refuses_a_share_sized_for_n_instead_of_h() -> None:
         {"train_share_std": 0.5},
         {"count_share_std": 0.1},
         {"rounds": 120},
+        {"attempts": 120},
+        {"rounds": 120, "attempts": 120},
         {"scale": 1.0},
         {"noise": "none"},
         {"clip": 3.0},

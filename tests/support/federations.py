@@ -16,6 +16,7 @@ from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan, make_plan
 from feddiff_secure.transport.exchange import Message, Party
 from feddiff_secure.transport.inprocess import InProcessExchange
+from tests.support.ledgers import fresh_ledger
 
 CLASSES = 3
 FEATURES = 8
@@ -61,7 +62,15 @@ class Federation:
             others = {plan.custodian: CustodianNode(who, SecureRandom())}
         held = data or [examples(i) for i in range(len(plan.owners))]
         owners = {
-            name: Owner(name, part, keys[name], registry, SecureRandom(), custodians=custodians)
+            name: Owner(
+                name,
+                part,
+                keys[name],
+                registry,
+                SecureRandom(),
+                ledger=fresh_ledger(),
+                custodians=custodians,
+            )
             for name, part in zip(plan.owners, held, strict=True)
         }
         return cls(plan, registry, owners, RecordingExchange(owners, others))

@@ -1,0 +1,1 @@
+"""The privacy ledger: what an owner's holding of data has spent, on the owner's own disk."""
