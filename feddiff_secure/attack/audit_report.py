@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from feddiff_privacy.attacks.gaussian_estimate import GaussianEstimate
 from feddiff_privacy.attacks.guesses import LowerBound
 from feddiff_secure.attack.canary_audit import CanaryFindings, CanaryScores
 from feddiff_secure.attack.rerun import RecordedRun
 from feddiff_secure.attack.shadows import Membership
 from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.adversaries import CALIBRATED
 from feddiff_secure.version import __version__
 
 FORMAT = 1
+Row = tuple[str, str, str, str]
 PRIVATE_NOTE = (
     "Computed from data without noise, outside epsilon: results on private data stay with the "
     "owner of that data."
@@ -57,7 +59,7 @@ class AuditReport:
             "seed": self.seed,
             "claimed": {"epsilon": finite(self.run.epsilon), "delta": self.run.delta},
             "observer": {
-                "row": "coordinator_and_colluders",
+                "row": CALIBRATED,
                 "noise_shares": self.scores.view.shares,
                 "colluding": list(self.scores.view.colluding),
                 "dropped": list(self.scores.view.dropped),
@@ -69,15 +71,7 @@ class AuditReport:
                 "gradient_ratio": finite(found.gradient_ratio),
             },
             "lower_bounds": [_bound(bound) for bound in found.bounds],
-            "estimate": {
-                "method": "Gaussian-parametric estimate (not a bound)",
-                "epsilon": finite(found.estimate.epsilon),
-                "epsilon_lower_limit": finite(found.estimate.epsilon_lower),
-                "confidence_of_limit": found.estimate.confidence,
-                "mu": finite(found.estimate.mu),
-                "mu_standard_error": finite(found.estimate.standard_error),
-                "ceiling": None,
-            },
+            "estimate": None if found.estimate is None else _estimate(found.estimate),
             "membership_inference": None
             if self.membership is None
             else _membership(self.membership),
@@ -86,37 +80,17 @@ class AuditReport:
 
     def to_lines(self) -> list[str]:
         """The table for people."""
-        found, run = self.findings, self.run
-        claim = (
-            f"{run.epsilon:.3f} at delta {run.delta:g}" if math.isfinite(run.epsilon) else "none"
-        )
-        estimate = found.estimate
-        lines = [
-            f"{'claimed epsilon':<42}{claim}",
-            f"{'':<42}{'epsilon':>9}{'ceiling':>9}",
-            *(
-                f"{f'lower bound, {b.method} ({b.confidence:.0%})':<42}{b.epsilon:>9.3f}"
-                f"{b.ceiling:>9.3f}   {b.guesses.correct} of {b.guesses.made} guesses right"
-                for b in found.bounds
-            ),
-            f"{'estimate, Gaussian-parametric (no bound)':<42}{estimate.epsilon:>9.3f}{'none':>9}   "
-            f"mu {estimate.mu:.3f} +- {estimate.standard_error:.3f}; lower limit "
-            f"{estimate.epsilon_lower:.3f} ({estimate.confidence:.0%})",
-        ]
+        found, claimed = self.findings, self.run.epsilon
+        claim = f"{claimed:.3f}" if math.isfinite(claimed) else "none"
+        canaries = f"{len(self.scores.scores)} canaries; 1 is as claimed"
+        rows = [("", "epsilon", "ceiling", ""), ("claimed", claim, "", f"delta {self.run.delta:g}")]
+        rows += [_bound_row(bound) for bound in found.bounds]
+        if found.estimate is not None:
+            rows.append(_estimate_row(found.estimate))
         if found.noise_ratio is not None:
-            lines.append(
-                f"{'noise seen / claimed, gradient / clip':<42}{found.noise_ratio:>9.3f}"
-                f"{found.gradient_ratio:>9.3f}   {len(self.scores.scores)} canaries"
-            )
-        if self.membership is not None:
-            m = self.membership
-            lines += [
-                f"{'membership inference (LiRA), AUC':<42}{m.curve.auc:>9.3f}{'':>9}   "
-                f"95 %: {m.auc_interval[0]:.3f} to {m.auc_interval[1]:.3f}",
-                f"{'true positives at 1 % false ones':<42}{m.tpr:>9.3f}{'':>9}   "
-                f"95 %: {m.tpr_interval[0]:.3f} to {m.tpr_interval[1]:.3f}",
-            ]
-        return lines
+            rows.append(("noise seen over claimed", f"{found.noise_ratio:.3f}", "", canaries))
+        rows.append(("gradient seen over clip", f"{found.gradient_ratio:.3f}", "", canaries))
+        return [_row(*row) for row in [*rows, *_membership_rows(self.membership)]]
 
 
 def check_output(out: Path, run: Path) -> None:
@@ -149,12 +123,42 @@ def write_report(report: AuditReport, out: Path) -> None:
     text = json.dumps(report.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     partial = out.with_name(out.name + ".partial")
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, out)
+    partial.replace(out)
 
 
 def finite(value: float) -> float | None:
     """The value, or None where it is not finite."""
     return value if math.isfinite(value) else None
+
+
+def _row(name: str, value: str, ceiling: str, remark: str) -> str:
+    return f"{name:<44}{value:>9}{ceiling:>9}   {remark}".rstrip()
+
+
+def _bound_row(bound: LowerBound) -> Row:
+    right = f"{bound.guesses.correct} of {bound.guesses.made} guesses right"
+    name = f"lower bound, {bound.method}"
+    return name, f"{bound.epsilon:.3f}", f"{bound.ceiling:.3f}", f"{bound.confidence:.0%}; {right}"
+
+
+def _estimate_row(found: GaussianEstimate) -> Row:
+    limit = f"one-sided limit {found.epsilon_lower:.3f} ({found.confidence:.0%})"
+    remark = f"mu {found.mu:.3f} ± {found.standard_error:.3f}; {limit}"
+    return "estimate, Gaussian-parametric (not a bound)", f"{found.epsilon:.3f}", "none", remark
+
+
+def _membership_rows(found: Membership | None) -> list[Row]:
+    if found is None:
+        return []
+
+    def row(name: str, value: float, interval: tuple[float, float]) -> Row:
+        remark = f"95% interval {interval[0]:.3f} to {interval[1]:.3f}"
+        return name, f"{value:.3f}", "", remark
+
+    return [
+        row("membership inference (LiRA), AUC", found.curve.auc, found.auc_interval),
+        row("LiRA, true positives at 1% false ones", found.tpr, found.tpr_interval),
+    ]
 
 
 def _bound(bound: LowerBound) -> dict[str, Any]:
@@ -165,6 +169,18 @@ def _bound(bound: LowerBound) -> dict[str, Any]:
         "confidence": bound.confidence,
         "guesses": bound.guesses.made,
         "right": bound.guesses.correct,
+    }
+
+
+def _estimate(found: GaussianEstimate) -> dict[str, Any]:
+    return {
+        "method": "Gaussian-parametric estimate (not a bound)",
+        "epsilon": finite(found.epsilon),
+        "epsilon_lower_limit": finite(found.epsilon_lower),
+        "confidence_of_limit": found.confidence,
+        "mu": finite(found.mu),
+        "mu_standard_error": finite(found.standard_error),
+        "ceiling": None,
     }
 
 

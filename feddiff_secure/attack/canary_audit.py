@@ -59,6 +59,11 @@ class CanaryScores:
     view: View
     signal: NDArray[np.float64]
 
+    @property
+    def evidence(self) -> NDArray[np.float64]:
+        """Log-likelihood ratio of in against out under the claimed noise, (m,)."""
+        return self.signal * (self.scores - self.signal / 2)
+
 
 @dataclass(frozen=True, slots=True)
 class CanaryFindings:
@@ -66,7 +71,7 @@ class CanaryFindings:
 
     Attributes:
         bounds: lower bounds on ε, each on its own.
-        estimate: by the normal model; an estimate, not a bound.
+        estimate: by the normal model; an estimate, not a bound. None without noise.
         noise_ratio: deviation of the scores that are out over the claimed noise: 1 is honest,
             1/2 is half the noise. None without noise.
         gradient_ratio: mean gap of scores in and out over the gap that clipped gradients make: 1
@@ -74,7 +79,7 @@ class CanaryFindings:
     """
 
     bounds: tuple[LowerBound, ...]
-    estimate: GaussianEstimate
+    estimate: GaussianEstimate | None
     noise_ratio: float | None
     gradient_ratio: float
 
@@ -150,17 +155,17 @@ def assess(
     against = ALTERNATIVE * target_mu(claimed, delta) if math.isfinite(claimed) else math.inf
 
     def guesses(shown: Callable[[Guesses], float]) -> Guesses:
-        return guess(found.scores, found.included, planned_guesses(m, against, shown))
+        return guess(found.evidence, found.included, planned_guesses(m, against, shown))
 
     bounds = [one_run_bound(guesses(lambda g: one_run_epsilon(g, delta)), delta)]
     if sampling_rate == 1:
         bounds.append(gaussian_one_run_bound(guesses(gaussian_mu_bound), delta))
     outside, inside = found.scores[~found.included], found.scores[found.included]
+    expected = sampling_rate * float(found.signal[found.included].mean())
+    noisy = found.view.shares > 0
     return CanaryFindings(
         bounds=tuple(bounds),
-        estimate=gaussian_estimate(found.scores, found.included, delta),
-        noise_ratio=float(outside.std(ddof=1)) if found.view.shares else None,
-        gradient_ratio=float(
-            (inside.mean() - outside.mean()) / (sampling_rate * found.signal.mean())
-        ),
+        estimate=gaussian_estimate(found.scores, found.included, delta) if noisy else None,
+        noise_ratio=float(outside.std(ddof=1)) if noisy else None,
+        gradient_ratio=float(inside.mean() - outside.mean()) / expected,
     )

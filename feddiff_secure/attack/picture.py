@@ -25,7 +25,7 @@ def write_picture(report: AuditReport, path: Path) -> None:
 
 def _histograms(axes: Axes, report: AuditReport) -> None:
     scores, included = report.scores.scores, report.scores.included
-    bins = np.histogram_bin_edges(scores, bins=40)
+    bins = np.histogram_bin_edges(scores, bins=40).tolist()
     for kind, colour, label in ((~included, _OUT, "out"), (included, _IN, "in")):
         axes.hist(scores[kind], bins=bins, color=colour, alpha=0.6, label=f"canaries {label}")
     unit = "of the claimed noise" if report.findings.noise_ratio is not None else "of the clip"
@@ -34,7 +34,9 @@ def _histograms(axes: Axes, report: AuditReport) -> None:
     axes.legend(frameon=False)
     estimate = report.findings.estimate
     axes.set_title(
-        f"claimed ε {report.run.epsilon:.3g}, estimate {estimate.epsilon:.3g} (no bound)",
+        "no noise"
+        if estimate is None
+        else f"claimed ε {report.run.epsilon:.3g}, estimate {estimate.epsilon:.3g} (not a bound)",
         fontsize=10,
     )
 

@@ -21,7 +21,7 @@ def _audit() -> None:
 
 
 @audit_app.command()
-def attack(
+def attack(  # noqa: PLR0917  # one parameter an option, given by name
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     out: Annotated[
         Path, typer.Option(help="Results to write, new: .json, outside the run; a .png beside it.")

@@ -151,7 +151,7 @@ def test_bounds_stay_below_a_known_gaussian_and_the_estimate_comes_near(mu: floa
     for _ in range(repeats):
         included = rng.random(m) < 0.5
         scores = rng.standard_normal(m) + mu * included
-        guesses = guess(scores, included, made)
+        guesses = guess(scores - mu / 2, included, made)
         above["one"] += one_run_epsilon(guesses, DELTA) > truth
         above["gaussian"] += gaussian_one_run_bound(guesses, DELTA).epsilon > truth
         estimate = gaussian_estimate(scores, included, DELTA)
@@ -175,11 +175,11 @@ def test_the_standard_error_of_the_estimate_is_that_of_its_repeats() -> None:
     assert found[0].standard_error == pytest.approx(spread, rel=0.15)
 
 
-def test_guesses_abstain_in_the_middle() -> None:
-    scores = np.array([5.0, 4.0, 3.0, 2.0, 1.0, 0.0])
+def test_guesses_abstain_where_the_evidence_is_weak() -> None:
+    evidence = np.array([5.0, 4.0, 0.3, -0.2, -1.0, -6.0])
     included = np.array([True, False, False, True, False, True])
-    assert guess(scores, included, 3) == Guesses(6, 3, 1)  # in: 5, 4; out: 0
-    assert guess(scores, included, 6) == Guesses(6, 6, 2)
+    assert guess(evidence, included, 3) == Guesses(6, 3, 1)  # of 5, 4 and −6, the first is right
+    assert guess(evidence, included, 6) == Guesses(6, 6, 2)
 
 
 def test_the_number_of_guesses_is_planned_without_scores() -> None:

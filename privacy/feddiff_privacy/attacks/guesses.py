@@ -1,9 +1,9 @@
 """From canary scores to guesses: which canaries were in the training data, and how many are right.
 
-An auditor that looks at the scores of m canaries, each in with probability 1/2, guesses "in" for
-the highest, "out" for the lowest, and abstains between. The number of guesses r is fixed *before*
-the scores are seen, as the bounds require: choosing the r with the best outcome afterwards would
-test many hypotheses and report the luckiest.
+An auditor weighs, for each of m canaries that is in with probability 1/2, the evidence that it is
+in (positive) or out (negative). It guesses where the evidence is strongest and abstains on the
+rest. The number of guesses r is fixed *before* the scores are seen, as the bounds require:
+choosing the r with the best outcome afterwards would test many hypotheses and report the luckiest.
 """
 
 from __future__ import annotations
@@ -74,25 +74,24 @@ class LowerBound:
     confidence: float
 
 
-def guess(scores: NDArray[np.float64], included: NDArray[np.bool_], made: int) -> Guesses:
-    """Guess "in" for the ⌈r/2⌉ highest scores, "out" for the ⌊r/2⌋ lowest, and count.
+def guess(evidence: NDArray[np.float64], included: NDArray[np.bool_], made: int) -> Guesses:
+    """Guess the r canaries with the strongest evidence by its sign, and count.
 
     Args:
-        scores: (m,), higher means more likely in.
+        evidence: (m,), such as the log-likelihood ratio of in against out; 0 is taken for out.
         included: (m,), the coins.
         made: r in 1..m.
 
     Raises:
-        AuditError: arrays that do not fit, scores that are not finite, r outside 1..m.
+        AuditError: arrays that do not fit, evidence that is not finite, r outside 1..m.
     """
-    if scores.shape != included.shape or scores.ndim != 1 or not np.isfinite(scores).all():
-        raise AuditError(f"need as many finite scores as coins, got {scores.shape} scores")
-    if not 1 <= made <= len(scores):
-        raise AuditError(f"the guesses must number 1 to {len(scores)}, got {made}")
-    order = np.argsort(scores, kind="stable")
-    high, low = math.ceil(made / 2), made // 2
-    right = int(included[order[len(order) - high :]].sum()) + int((~included[order[:low]]).sum())
-    return Guesses(len(scores), made, right)
+    if evidence.shape != included.shape or evidence.ndim != 1 or not np.isfinite(evidence).all():
+        raise AuditError(f"need as many finite scores as coins, got {evidence.shape} scores")
+    if not 1 <= made <= len(evidence):
+        raise AuditError(f"the guesses must number 1 to {len(evidence)}, got {made}")
+    strongest = np.argsort(-np.abs(evidence), kind="stable")[:made]
+    right = int(((evidence > 0) == included)[strongest].sum())
+    return Guesses(len(evidence), made, right)
 
 
 def planned_guesses(canaries: int, mu: float, bound: Callable[[Guesses], float]) -> int:
