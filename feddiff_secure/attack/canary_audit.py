@@ -30,7 +30,7 @@ from feddiff_privacy.attacks.gaussian_one_run import gaussian_mu_bound, gaussian
 from feddiff_privacy.attacks.guesses import Guesses, LowerBound, guess, planned_guesses
 from feddiff_privacy.attacks.one_run import one_run_bound, one_run_epsilon
 from feddiff_privacy.calibrate import target_mu
-from feddiff_privacy.clipping import TileExamples, clipped_sum
+from feddiff_privacy.clipping import TileExamples
 from feddiff_secure.attack.canaries import Canaries
 from feddiff_secure.attack.observer import ObservedFederation, View
 from feddiff_secure.federation.plan import Plan
@@ -108,20 +108,14 @@ def canary_scores(
     drawn = Canaries.draw(
         canaries, classes=plan.classes, features=plan.features, clip=plan.clip, rng=rng
     )
-    view = View.calibrated(plan)
-    held = {**owners, view.target: drawn.joined(owners[view.target])}
-    federation = ObservedFederation.of(plan, held)
-    known = [owners[n] for n in owners if n not in {*view.colluding, *view.dropped}]
+    federation = ObservedFederation.of(plan, owners, drawn)
+    view = federation.view
     inner = np.zeros(canaries)
     squares = np.zeros(canaries)
 
     def observe(attempt: Attempt, total: NDArray[np.int64]) -> None:
-        rest = federation.released(total)
-        for tiles in known:
-            everyone = np.ones(tiles.tiles, dtype=np.bool_)
-            expected = clipped_sum(tiles, attempt.weights, plan.clip, everyone)
-            rest -= plan.sampling_rate * expected
-        products, lengths = drawn.project(attempt.weights, plan.clip, rest)
+        unknown = federation.released(total, attempt.weights)
+        products, lengths = drawn.project(attempt.weights, plan.clip, unknown)
         inner[:] += products
         squares[:] += lengths
 

@@ -8,7 +8,7 @@ every vector but the canaries' own owner's is taken off, and one share is left.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
+from feddiff_secure.attack.canaries import Canaries
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.transport.exchange import Message
@@ -28,6 +29,15 @@ class OpenOwner(Owner):
     def vector(self, plan: Plan, phase: str) -> NDArray[np.int64]:
         """The noised vector of the last attempt, decoded from the ring."""
         return plan.grid(phase).ring.from_ring(self._last)
+
+    def expected_value(self, plan: Plan, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What this owner's own code makes of its tiles before rounding and noise, (K, D).
+
+        The expectation over sampling. Taken from the owner and not computed anew, so that a fault
+        in the owner's code shows in canaries alone instead of hiding them in a wrong difference.
+        """
+        whole = self._value(replace(plan, sampling_rate=1.0), "train", weights)
+        return plan.sampling_rate * whole.reshape(weights.shape)
 
     def _train(self, message: Message) -> Message:
         reply = super()._train(message)
@@ -91,12 +101,13 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObservedFederation:
-    """Owners in this process as a run makes them, and the adversary's place among them.
+    """Owners in this process as a run makes them, and what the adversary knows of them.
 
     Attributes:
         plan: the agreed plan.
         view: who is who.
         owners: name → owner.
+        known: the honest owners that are present, with the known tiles only; they take no part.
         registry: their identities, made for this rerun.
         exchange: the transport.
     """
@@ -104,25 +115,46 @@ class ObservedFederation:
     plan: Plan
     view: View
     owners: Mapping[str, OpenOwner]
+    known: tuple[OpenOwner, ...]
     registry: Registry
     exchange: InProcessExchange
 
     @classmethod
-    def of(cls, plan: Plan, held: Mapping[str, TileExamples]) -> ObservedFederation:
-        """Owners holding these tiles, with fresh keys and noise."""
+    def of(
+        cls, plan: Plan, held: Mapping[str, TileExamples], canaries: Canaries | None = None
+    ) -> ObservedFederation:
+        """Owners holding these tiles, with fresh keys and noise; canaries join the target's."""
         view = View.calibrated(plan)
         identities = {name: IdentityKey.generate(SecureRandom()) for name in held}
         registry = Registry({name: key.public for name, key in identities.items()})
-        owners = {
-            name: OpenOwner(name, tiles, identities[name], registry, SecureRandom())
-            for name, tiles in held.items()
-        }
-        exchange = ExchangeWithDropouts(owners, frozenset(view.dropped))
-        return cls(plan, view, owners, registry, exchange)
 
-    def released(self, total: NDArray[np.int64]) -> NDArray[np.float64]:
-        """A training round's sum as the adversary has it, in units of the gradient, (K, D)."""
+        def owner(name: str, tiles: TileExamples) -> OpenOwner:
+            return OpenOwner(name, tiles, identities[name], registry, SecureRandom())
+
+        known = {name: owner(name, tiles) for name, tiles in held.items()}
+        owners = dict(known)
+        if canaries is not None:
+            owners[view.target] = owner(view.target, canaries.joined(held[view.target]))
+        honest = [known[n] for n in held if n not in {*view.colluding, *view.dropped}]
+        exchange = ExchangeWithDropouts(owners, frozenset(view.dropped))
+        return cls(plan, view, owners, tuple(honest), registry, exchange)
+
+    def released(
+        self, total: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """A training round's sum less all that the adversary knows, in units of the gradient.
+
+        Args:
+            total: the decoded sum.
+            weights: the model that it was taken at, (K, D).
+
+        Returns:
+            (K, D): the canaries' part, rounding and the honest owners' noise.
+        """
         rest = total.copy()
         for name in self.view.colluding:
             rest -= self.owners[name].vector(self.plan, "train")
-        return rest.reshape(self.plan.classes, self.plan.features) / self.plan.scale
+        unknown = rest.reshape(weights.shape) / self.plan.scale
+        for owner in self.known:
+            unknown -= owner.expected_value(self.plan, weights)
+        return unknown

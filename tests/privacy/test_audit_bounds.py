@@ -132,7 +132,7 @@ def test_no_bound_exceeds_its_ceiling(m: int, data: st.DataObject) -> None:
 @pytest.mark.parametrize("epsilon", [1.0, 3.0])
 def test_one_run_bound_stays_below_randomised_response_and_comes_near(epsilon: float) -> None:
     rng = np.random.default_rng(1)
-    m, repeats = 2000, 200
+    m, repeats = 2000, 100
     keep = math.exp(epsilon) / (1 + math.exp(epsilon))
     right = rng.binomial(m, keep, repeats)
     bounds = np.array([one_run_epsilon(Guesses(m, m, int(v)), 0.0) for v in right])
@@ -143,7 +143,7 @@ def test_one_run_bound_stays_below_randomised_response_and_comes_near(epsilon: f
 @pytest.mark.parametrize("mu", [0.5, 1.67])
 def test_bounds_stay_below_a_known_gaussian_and_the_estimate_comes_near(mu: float) -> None:
     rng = np.random.default_rng(2)
-    m, repeats = 1000, 200
+    m, repeats = 1000, 100
     truth = analytic_epsilon(mu, DELTA)
     made = planned_guesses(m, 2 * mu, gaussian_mu_bound)
     above = {"one": 0, "gaussian": 0, "limit": 0}

@@ -22,7 +22,7 @@ from feddiff_privacy.attacks.guesses import CONFIDENCE, Guesses, LowerBound
 from feddiff_privacy.errors import AuditError
 
 METHOD = "one-run (epsilon, delta)"
-_STEPS = 60  # of bisection
+_STEPS = 40  # of bisection
 
 
 def p_value(guesses: Guesses, epsilon: float, delta: float) -> float:
@@ -41,6 +41,8 @@ def p_value(guesses: Guesses, epsilon: float, delta: float) -> float:
     v, r = guesses.correct, guesses.made
     accuracy = float(expit(epsilon))
     beta = _tail(np.array([v]), r, accuracy)[0]
+    if delta == 0:
+        return float(beta)
     i = np.arange(1, v + 1)
     alpha = np.max((_tail(v - i, r, accuracy) - beta) / i, initial=0.0)
     return float(min(1.0, beta + 2 * guesses.canaries * delta * alpha))
