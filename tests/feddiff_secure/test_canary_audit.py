@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from feddiff_privacy.attacks.gaussian_one_run import METHOD as GAUSSIAN
 from feddiff_privacy.calibrate import target_mu
-from feddiff_privacy.clipping import TileExamples, softmax_errors, tile_norms
+from feddiff_privacy.clipping import TileExamples, clipped_sum, softmax_errors, tile_norms
 from feddiff_secure.aggregation.contribution import contribution
 from feddiff_secure.attack.canaries import Canaries
 from feddiff_secure.attack.canary_audit import CanaryFindings, CanaryScores, assess, canary_scores
-from feddiff_secure.attack.observer import View
+from feddiff_secure.attack.observer import ObservedFederation, View
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.plan import Plan, make_plan
 from feddiff_secure.federation.progress import Silent
+from feddiff_secure.federation.round import Attempt, secure_sum
 
 CLASSES, FEATURES, ROUNDS, CANARIES = 3, 800, 6, 400
 EPSILON, DELTA = 8.0, 1e-5
@@ -165,6 +166,44 @@ def test_the_adversary_is_the_one_that_epsilon_is_calibrated_to(
     assert spread == pytest.approx(1.0, abs=5 / np.sqrt(CANARIES))  # the noise of those shares
     gap = found.scores[found.included].mean() - found.scores[~found.included].mean()
     assert gap == pytest.approx(found.signal.mean(), abs=0.5)
+
+
+def observed(plan: Plan, weights: NDArray[np.float64]) -> tuple[ObservedFederation, Any, Any]:
+    """One secure round of a federation with canaries: what the adversary has left, and them."""
+    drawn = Canaries.draw(
+        60, classes=CLASSES, features=FEATURES, clip=plan.clip, rng=np.random.default_rng(5)
+    )
+    held = {name: tiles(i) for i, name in enumerate(plan.owners)}
+    federation = ObservedFederation.of(plan, held, drawn)
+    message = {"plan": plan.to_json()}
+    federation.exchange.exchange("plan", dict.fromkeys(plan.owners, message), 1.0)
+    total = secure_sum(
+        federation.exchange, federation.registry, plan, Attempt("train", 0, 0, weights)
+    )
+    return federation, federation.released(total, weights), drawn
+
+
+@pytest.mark.parametrize("dropouts", [0, 1])
+def test_without_noise_nothing_is_left_but_the_canaries_that_are_in(dropouts: int) -> None:
+    plan = plan_of(RunConfig(epsilon=np.inf, rounds=1, dropouts=dropouts, nominal_tiles=100), 5)
+    weights = np.random.default_rng(6).standard_normal((CLASSES, FEATURES)) * 0.1
+    _, left, drawn = observed(plan, weights)
+    everyone = np.repeat(drawn.included, 4)
+    inside = TileExamples.group(
+        drawn.tiles.features[everyone],
+        drawn.tiles.labels[everyone],
+        np.repeat(np.arange(60), 4)[everyone],
+    )
+    expected = clipped_sum(inside, weights, plan.clip, np.ones(inside.tiles, dtype=np.bool_))
+    np.testing.assert_allclose(left, expected, atol=1 / plan.scale)
+
+
+def test_dropped_owners_answer_no_masked_vector() -> None:
+    plan = plan_of(RunConfig(epsilon=EPSILON, rounds=1, dropouts=1, nominal_tiles=100), 5)
+    federation, _, _ = observed(plan, np.zeros((CLASSES, FEATURES)))
+    charged = {name: owner.charged["train"] for name, owner in federation.owners.items()}
+    assert federation.view.dropped == ("owner-005",)
+    assert charged == {name: int(name != "owner-005") for name in plan.owners}
 
 
 def test_sampled_tiles_get_no_gaussian_bound() -> None:
