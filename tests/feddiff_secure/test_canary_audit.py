@@ -83,13 +83,13 @@ def noise_times(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def test_an_honest_run_is_estimated_at_its_claim_and_refuted_by_no_bound() -> None:
-    found = [findings_of(default_plan(), seed) for seed in range(3)]
+    found = [findings_of(default_plan(), seed) for seed in range(2)]
     estimates = [f.estimate for f in found if f.estimate is not None]
-    assert len(estimates) == 3
-    # one estimate has a standard error of 0.12, the mean of three 0.07
-    assert np.mean([e.mu for e in estimates]) == pytest.approx(CLAIMED_MU, abs=0.33)
-    assert np.mean([f.noise_ratio for f in found]) == pytest.approx(1.0, abs=0.13)
-    assert np.mean([f.gradient_ratio for f in found]) == pytest.approx(1.0, abs=0.17)
+    assert len(estimates) == 2
+    # one estimate has a standard error of 0.12, the mean of two 0.09
+    assert np.mean([e.mu for e in estimates]) == pytest.approx(CLAIMED_MU, abs=0.4)
+    assert np.mean([f.noise_ratio for f in found]) == pytest.approx(1.0, abs=0.16)
+    assert np.mean([f.gradient_ratio for f in found]) == pytest.approx(1.0, abs=0.21)
     for f in found:
         assert all(bound.epsilon < EPSILON for bound in f.bounds)
         assert min(bound.epsilon for bound in f.bounds) > 0.5  # and the bounds are not idle
@@ -99,11 +99,10 @@ def test_halved_noise_puts_the_estimate_above_the_claim(
     noise_times: Callable[[float], None],
 ) -> None:
     noise_times(0.5)
-    for seed in range(2):
-        found = findings_of(default_plan(), seed)
-        assert found.estimate is not None
-        assert found.estimate.epsilon_lower > EPSILON * 1.2
-        assert found.noise_ratio == pytest.approx(0.5, abs=0.13)
+    found = findings_of(default_plan())
+    assert found.estimate is not None
+    assert found.estimate.epsilon_lower > EPSILON * 1.2
+    assert found.noise_ratio == pytest.approx(0.5, abs=0.13)
 
 
 def test_a_quarter_of_the_noise_is_refuted_by_a_bound(

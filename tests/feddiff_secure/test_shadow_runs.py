@@ -33,7 +33,7 @@ def unlearnable(seed: int, count: int = 40) -> TileExamples:
 
 def attacked(epsilon: float) -> Membership:
     plan = make_plan(
-        RunConfig(epsilon=epsilon, rounds=8, nominal_tiles=60),
+        RunConfig(epsilon=epsilon, rounds=5, nominal_tiles=60),
         session=bytes(16),
         owners=NAMES,
         tile=1,

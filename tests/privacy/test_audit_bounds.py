@@ -110,7 +110,7 @@ def test_gaussian_bound_of_two_canaries_is_the_solution_of_its_inequalities() ->
     assert not possible(found * (1 - 1e-6))
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.integers(1, 400), st.data())
 def test_more_right_guesses_never_lower_a_bound(m: int, data: st.DataObject) -> None:
     made = data.draw(st.integers(1, m))
@@ -120,7 +120,7 @@ def test_more_right_guesses_never_lower_a_bound(m: int, data: st.DataObject) -> 
     assert gaussian_mu_bound(less) <= gaussian_mu_bound(more) + 1e-9
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.integers(1, 400), st.data())
 def test_no_bound_exceeds_its_ceiling(m: int, data: st.DataObject) -> None:
     made = data.draw(st.integers(1, m))
