@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ def tiles(seed: int) -> TileExamples:
     return TileExamples.group(psi / np.linalg.norm(psi, axis=1, keepdims=True), labels, tile)
 
 
+@functools.cache
 def plan_of(config: RunConfig, owners: int = 4) -> Plan:
     names = tuple(f"owner-{i:03d}" for i in range(1, owners + 1))
     return make_plan(
