@@ -22,6 +22,7 @@ from feddiff_secure.federation.step_size import update_rule
 from feddiff_secure.transport.exchange import REFUSED, Exchange
 
 RoundLog = Callable[[dict[str, Any]], None]
+SumObserver = Callable[[Attempt, NDArray[np.int64]], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +50,7 @@ def train(
     check_count: Callable[[int], None],
     log: RoundLog,
     progress: Progress,
+    on_sum: SumObserver | None = None,
 ) -> Trained:
     """Run the plan.
 
@@ -59,6 +61,7 @@ def train(
         check_count: refuses a number of tiles (δ against it) before any training round.
         log: receives one line a release.
         progress: receives one step a round.
+        on_sum: receives every training round's attempt and decoded sum: what a coordinator sees.
 
     Raises:
         BudgetError: an owner's ledger has no room for the plan; nothing was released.
@@ -83,6 +86,8 @@ def train(
         began = time.perf_counter()
         attempt = Attempt("train", round_index, 0, state.query)
         total = secure_sum(exchange, registry, plan, attempt)
+        if on_sum is not None:
+            on_sum(attempt, total)
         state.apply(total)
         log(
             {

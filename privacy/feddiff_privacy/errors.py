@@ -17,3 +17,7 @@ class CalibrationError(PrivacyError):
 
 class MechanismError(PrivacyError):
     """A mechanism was asked for with parameters outside its proven range."""
+
+
+class AuditError(PrivacyError):
+    """An empirical audit was given numbers that no bound is defined for."""
