@@ -39,7 +39,7 @@ from feddiff_privacy.randomness import SecureBytes, words
 LEAST_STD = 1.0
 MOST_STD = 2.0**29
 TAIL_LOG2 = -180
-_RANGE_STDS = 16
+RANGE_STDS = 16
 _BLOCKS_PER_STD = 64
 _BAND = 2.0**-44  # relative; float64 exp and products err by less than 2^-48
 
@@ -73,7 +73,7 @@ class DiscreteGaussian:
                 f"{MOST_STD:g} grid units, got {self.std}"
             )
         width_bits = max(0, math.floor(math.log2(self.std / _BLOCKS_PER_STD)))
-        half = math.ceil(_RANGE_STDS * self.std)
+        half = math.ceil(RANGE_STDS * self.std)
         blocks = 1 << math.ceil(math.log2(2 * half / (1 << width_bits)))
         weights, peak = _block_weights(self.std, blocks, 1 << width_bits)
         prob, alias = _alias_table(weights)
