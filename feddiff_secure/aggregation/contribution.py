@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.fixedpoint import RingArray, round_nearest, saturate
-from feddiff_privacy.noise import DiscreteGaussian
+from feddiff_privacy.mechanisms import Mechanism, noise_sampler
 from feddiff_privacy.randomness import SecureBytes
 from feddiff_secure.aggregation.grid import ReleaseGrid
 
@@ -36,6 +36,7 @@ def contribution(
     *,
     coordinate_bound: int,
     share_std: float,
+    mechanism: Mechanism = "discrete_gaussian",
     source: SecureBytes,
 ) -> Contribution:
     """Round, project onto the public box, add the noise share, reduce into the ring.
@@ -46,6 +47,7 @@ def contribution(
         coordinate_bound: public bound on a coordinate, grid units.
         share_std: standard deviation of this owner's noise share in grid units; 0 adds none (the
             non-private baseline).
+        mechanism: which integer noise.
         source: secure randomness.
 
     Raises:
@@ -55,5 +57,5 @@ def contribution(
         raise ValueError(f"value has shape {value.shape}, the grid ({grid.dimension},)")
     rounded, saturated = saturate(round_nearest(value, grid.scale), coordinate_bound)
     if share_std > 0:
-        rounded += DiscreteGaussian(share_std).sample(grid.dimension, source)
+        rounded += noise_sampler(mechanism, share_std).sample(grid.dimension, source)
     return Contribution(vector=grid.ring.to_ring(rounded), saturated=saturated)

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from feddiff_privacy.mechanisms import Mechanism
 from feddiff_secure.errors import UsageError
 
 Topology = Literal["paired", "mixed", "split"]
@@ -25,6 +26,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "topology": get_args(Topology),
     "aggregation": get_args(Aggregation),
     "noise": get_args(Noise),
+    "mechanism": get_args(Mechanism),
     "unit": get_args(UnitName),
     "profile": get_args(Profile),
     "engine": get_args(Engine),
@@ -62,6 +64,7 @@ class RunConfig:
         topology: who holds which modality.
         aggregation: how the owners' vectors are summed.
         noise: who adds how much noise; None for the default (`none` at ε = inf).
+        mechanism: which integer noise: `discrete_gaussian`, or `skellam` with its own Rényi bound.
         colluders: c, owners who may collude with the coordinator; None for the default.
         dropouts: d, owners who may drop out of a round.
         nominal_tiles: public number of training tiles; None releases a private count first.
@@ -87,6 +90,7 @@ class RunConfig:
     topology: Topology = "paired"
     aggregation: Aggregation = "masked"
     noise: Noise | None = None
+    mechanism: Mechanism = "discrete_gaussian"
     colluders: int | None = None
     dropouts: int = 0
     nominal_tiles: int | None = None

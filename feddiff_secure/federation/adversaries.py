@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feddiff_privacy.accountant import epsilon
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 from feddiff_privacy.guarantee import Adjacency
 from feddiff_secure.federation.plan import Plan
 
@@ -96,7 +96,7 @@ def adversary_rows(plan: Plan) -> list[tuple[str, int, str]]:
     ]
 
 
-def adversaries(plan: Plan, events: Sequence[NoisedSum]) -> list[Adversary]:
+def adversaries(plan: Plan, events: Sequence[Event]) -> list[Adversary]:
     """The table for what was released."""
     cache: dict[tuple[int, Adjacency], float] = {}
 

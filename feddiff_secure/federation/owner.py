@@ -151,6 +151,7 @@ class Owner:
             plan.grid(phase),
             coordinate_bound=plan.coordinate_bound(phase),
             share_std=plan.share(phase),
+            mechanism=plan.mechanism,
             source=self._random,
         )
         self.saturated = made.saturated

@@ -19,7 +19,8 @@ from feddiff_crypto.errors import PolicyError
 from feddiff_crypto.masking.policy import Policy
 from feddiff_privacy.calibrate import calibrate, count_noise_multiplier
 from feddiff_privacy.errors import PrivacyError
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event, NoisedSum, SkellamSum
+from feddiff_privacy.mechanisms import Mechanism
 from feddiff_privacy.noise import LEAST_STD, share_std
 from feddiff_privacy.sampling import TileSampler
 from feddiff_secure.aggregation.grid import ReleaseGrid, count_grid, gradient_grid
@@ -40,6 +41,7 @@ class Plan:
         dropouts: d. colluders: c.
         aggregation: `masked` or `plain`.
         noise: `distributed`, `local` or `none`.
+        mechanism: `discrete_gaussian` or `skellam`.
         epsilon: target, or None for the non-private baseline.
         delta: δ.
         tile: side of a tile, pixels.
@@ -63,6 +65,7 @@ class Plan:
     colluders: int
     aggregation: str
     noise: str
+    mechanism: Mechanism
     epsilon: float | None
     delta: float
     tile: int
@@ -119,10 +122,10 @@ class Plan:
         """How tiles are drawn in a phase; a count takes them all."""
         return TileSampler(1.0 if phase == "count" else self.sampling_rate)
 
-    def event(self, phase: str, attempts: int) -> NoisedSum:
+    def event(self, phase: str, attempts: int) -> Event:
         """The privacy event of a number of attempts of a phase."""
         grid, sampler = self.grid(phase), self.sampler(phase)
-        return NoisedSum(
+        noised = NoisedSum(
             phase=phase,
             attempts=attempts,
             sampling_rate=sampler.rate,
@@ -131,6 +134,9 @@ class Plan:
             share_std=self.share(phase),
             dimension=grid.dimension,
         )
+        if self.mechanism == "skellam":
+            return SkellamSum(**asdict(noised), sensitivity_l1=grid.sensitivity_l1)
+        return noised
 
     def most_attempts(self, phase: str) -> int:
         """Attempts of a phase that the plan's ε accounts for; an owner answers no more."""
@@ -143,7 +149,7 @@ class Plan:
         rounds = {"count": 0 if self.nominal_tiles is not None else 1, "train": self.rounds}
         return 0 <= round_index < rounds.get(phase, 0) and 0 <= attempt < self.attempts
 
-    def events(self) -> list[NoisedSum]:
+    def events(self) -> list[Event]:
         """The events of the whole plan, as if every round took one attempt."""
         train = self.event("train", self.rounds)
         return [train] if self.nominal_tiles is not None else [self.event("count", 1), train]
@@ -202,6 +208,7 @@ def make_plan(
         colluders=config.colluders_for(len(owners)),
         aggregation=config.aggregation,
         noise=config.noise_mode,
+        mechanism=config.mechanism,
         epsilon=config.epsilon if config.is_private else None,
         delta=config.delta,
         tile=tile,

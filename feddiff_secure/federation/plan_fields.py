@@ -69,6 +69,7 @@ FIELDS: dict[str, Check] = {
     "colluders": _integer(0, MAX_OWNERS),
     "aggregation": _one_of("masked", "plain"),
     "noise": _one_of("distributed", "local", "none"),
+    "mechanism": _one_of("discrete_gaussian", "skellam"),
     "epsilon": _or_none(_number(1e-3, 1e3)),
     "delta": _number(1e-300, 1 - 1e-9),
     "tile": _integer(1, MOST_TILE),

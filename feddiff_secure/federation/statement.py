@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from feddiff_privacy.crosscheck import cross_check
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event, NoisedSum
 from feddiff_privacy.noise import TAIL_LOG2, share_sum_gap
 from feddiff_privacy.statement import AdversaryRow, CrossCheck, Statement
 from feddiff_secure.config.schema import RunConfig
@@ -24,7 +24,7 @@ MECHANISM = (
 def privacy_statement(
     config: RunConfig,
     plan: Plan,
-    events: Sequence[NoisedSum],
+    events: Sequence[Event],
     *,
     tile: int,
     support: str,
@@ -75,20 +75,22 @@ def privacy_statement(
 
 
 def _cross_check(
-    plan: Plan, events: Sequence[NoisedSum], shares: int, reported: float
+    plan: Plan, events: Sequence[Event], shares: int, reported: float
 ) -> CrossCheck | None:
     if not math.isfinite(reported):
         return None
     return cross_check(events, shares=shares, delta=plan.delta, reported=reported)
 
 
-def _gaps(plan: Plan, events: Sequence[NoisedSum]) -> dict[str, float]:
+def _gaps(plan: Plan, events: Sequence[Event]) -> dict[str, float]:
     """Statistical distances that (ε, δ) of the continuous Gaussian leaves out."""
     draws = sum(e.attempts * e.dimension for e in events if e.share_std > 0)
     if draws == 0:
         return {}
     sums = sum(
-        e.attempts * e.dimension * share_sum_gap(e.share_std, len(plan.owners)) for e in events
+        e.attempts * e.dimension * share_sum_gap(e.share_std, len(plan.owners))
+        for e in events
+        if isinstance(e, NoisedSum)
     )
     return {
         "sum of discrete Gaussian shares against one (added to epsilon, at most)": 2 * sums,

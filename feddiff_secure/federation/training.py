@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.keys import Registry
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 from feddiff_secure.aggregation.update import Iterates, UpdateRule
 from feddiff_secure.errors import ProtocolAbortedError
 from feddiff_secure.federation.plan import Plan, check_room
@@ -36,7 +36,7 @@ class Trained:
 
     weights: NDArray[np.float64]
     tiles: int
-    events: list[NoisedSum]
+    events: list[Event]
     rule: UpdateRule
 
 
@@ -65,7 +65,7 @@ def train(
     """
     _agree(exchange, plan)
     origin = np.zeros((plan.classes, plan.features))
-    events: list[NoisedSum] = []
+    events: list[Event] = []
     if plan.nominal_tiles is None:
         counted = secure_sum(exchange, registry, plan, Attempt("count", 0, 0, origin))
         tiles = max(len(plan.owners), int(counted[0]))

@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 
 from feddiff_privacy.accountant import analytic_epsilon, epsilon
 from feddiff_privacy.errors import CalibrationError
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 
 COUNT_SHARE = 0.01
 """Part of the budget that a count may take, as a fraction of μ² (of zCDP's ρ)."""
@@ -51,7 +51,7 @@ def count_noise_multiplier(target: float, delta: float) -> float:
 
 
 def calibrate(
-    plan: Callable[[float], Sequence[NoisedSum]], *, shares: int, target: float, delta: float
+    plan: Callable[[float], Sequence[Event]], *, shares: int, target: float, delta: float
 ) -> Calibration:
     """Find the smallest training noise multiplier for which `plan(z)` meets the target.
 
@@ -83,9 +83,7 @@ def calibrate(
     return Calibration(noise_multiplier=multiplier, epsilon=realised)
 
 
-def _first_guess(
-    plan: Callable[[float], Sequence[NoisedSum]], target: float, delta: float
-) -> float:
+def _first_guess(plan: Callable[[float], Sequence[Event]], target: float, delta: float) -> float:
     attempts = sum(event.attempts * event.sampling_rate**2 for event in plan(1.0))
     return math.log(math.sqrt(attempts) / target_mu(target, delta))
 

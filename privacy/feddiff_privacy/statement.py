@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 
 STATEMENT_VERSION = 1
 
@@ -98,7 +98,7 @@ class Statement:
     honest_shares: int
     colluders: int
     dropouts: int
-    phases: Sequence[NoisedSum]
+    phases: Sequence[Event]
     cross_check: CrossCheck | None
     adversaries: Sequence[AdversaryRow]
     calibrated_row: str

@@ -138,6 +138,25 @@ def test_shuffled_batches_cannot_be_written_down_as_poisson() -> None:
         NoisedSum("train", 1, 0.1, "full_batch", 1.0, 1.0, 1)
 
 
+@pytest.mark.parametrize("rate", [1.0, 0.2])
+def test_a_retry_costs_as_much_as_any_other_release(rate: float) -> None:
+    """60 rounds of which 6 were retried are 66 releases, in one event or in two."""
+    agreed = epsilon([event(4.0, 60, rate)], shares=1, delta=DELTA)
+    retried = epsilon([event(4.0, 66, rate)], shares=1, delta=DELTA)
+    split = epsilon([event(4.0, 60, rate), event(4.0, 6, rate)], shares=1, delta=DELTA)
+    assert retried > 1.02 * agreed
+    assert split == pytest.approx(retried, rel=1e-4)
+
+
+def test_half_the_noise_is_half_the_noise_multiplier() -> None:
+    one = event(4.0)
+    half = NoisedSum("train", 60, 1.0, "full_batch", 1000.0, 2000.0, 10)
+    assert half.noise_multiplier(1) == one.noise_multiplier(1) / 2
+    assert epsilon([half], shares=1, delta=DELTA) == pytest.approx(
+        oracle_epsilon(2 * mpmath.sqrt(60) / 4, DELTA), rel=1e-3
+    )
+
+
 def test_foreign_events_are_refused_before_anything_is_computed() -> None:
     class Similar(NoisedSum):
         pass
