@@ -7,7 +7,7 @@ Gaussian of the same variance. Two ways bridge the two, and neither ever reports
 such as the count of tiles. The probabilities of the sum of h shares are convolved and the PLD is
 made from them. The sum of independent log-concave variables is log-concave, so among the integer
 shifts that the sensitivity allows the largest one is the worst (Dong, Roth and Su 2022,
-proposition A.3: trade-off functions of a log-concave noise fall with the shift).
+appendix A: trade-off functions of a log-concave noise fall with the shift).
 
 **By a bound** (`continuous_gap`): everything else. Let Y = round(X), X ~ N(0, σ²). For integer
 values v, v + Y is a post-processing of v + X, so it is at least as private as the continuous

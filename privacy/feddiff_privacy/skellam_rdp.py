@@ -1,13 +1,14 @@
 """ε of Skellam sums, by their own Rényi bound.
 
 Skellam noise Sk(0, v) has variance v. For an integer query with sensitivities Δ₁ (L1) and Δ₂ (L2)
-and every integer order α > 1 (Agarwal, Kairouz and Liu 2021, arXiv 2110.04995, theorem 3.5):
+and every integer order α > 1 (Agarwal, Kairouz and Liu 2021, arXiv 2110.04995, their bound for
+the multi-dimensional Skellam mechanism):
 
     ε(α) ≤ α·Δ₂²/2v + min( ((2α − 1)·Δ₂² + 6·Δ₁) / 4v²,  3·Δ₁ / 2v )
 
 The first term is the Gaussian's. Poisson sampling: for a mechanism with ε(k) under add/remove of
-one unit in both directions, orders α ≥ 2 (Steinke 2022, arXiv 2210.00597, theorem 11; Zhu and
-Wang 2019):
+one unit in both directions, orders α ≥ 2 (Steinke 2022, arXiv 2210.00597, on Poisson sampling;
+Zhu and Wang 2019):
 
     (α−1)·ε'(α) = log( (1−q)^{α−1}·(1 + (α−1)q)
                        + Σ_{k=2}^{α} C(α,k)·(1−q)^{α−k}·q^k·e^{(k−1)ε(k)} )
