@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from feddiff_privacy.calibrate import COUNT_SHARE
 from feddiff_privacy.mechanisms import Mechanism
 from feddiff_secure.errors import UsageError
 
@@ -68,6 +69,7 @@ class RunConfig:
         colluders: c, owners who may collude with the coordinator; None for the default.
         dropouts: d, owners who may drop out of a round.
         nominal_tiles: public number of training tiles; None releases a private count first.
+        count_fraction: part of the budget (of μ²) that a private count takes, at most 0.01.
         unit: unit of privacy.
         tile: side of a tile in pixels; None for the default of the data's kind.
         profile: `private`, or `paper` for FedDiff as published.
@@ -94,6 +96,7 @@ class RunConfig:
     colluders: int | None = None
     dropouts: int = 0
     nominal_tiles: int | None = None
+    count_fraction: float = COUNT_SHARE
     unit: UnitName = "tile"
     tile: int | None = None
     profile: Profile = "private"
@@ -187,6 +190,7 @@ class RunConfig:
         if self.nominal_tiles is not None:
             _check_range("nominal_tiles", self.nominal_tiles, 1, 10**8)
             self.check_delta(self.nominal_tiles, "nominal_tiles")
+        _check_range("count_fraction", self.count_fraction, 1e-4, COUNT_SHARE)
         if self.clip is not None:
             _check_range("clip", self.clip, 1e-3, 100.0)
         if self.tile is not None:

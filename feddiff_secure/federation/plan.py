@@ -226,7 +226,7 @@ def make_plan(
     )
     try:
         draft.policy  # noqa: B018  # refuses numbers that leave no honest share
-        plan = _with_noise(draft) if draft.epsilon is not None else draft
+        plan = _with_noise(draft, config.count_fraction) if draft.epsilon is not None else draft
     except PolicyError as error:
         raise UsageError(
             str(error), "raise --owners, or lower --colluders or --dropouts"
@@ -237,13 +237,14 @@ def make_plan(
     return plan
 
 
-def _with_noise(draft: Plan) -> Plan:
+def _with_noise(draft: Plan, count_fraction: float) -> Plan:
     """The plan with the least noise that keeps its calibrated row at the target."""
     target = draft.epsilon
     assert target is not None
     shares = draft.calibrated_shares
     if draft.count_share_std is not None:
-        count = share_std(count_noise_multiplier(target, draft.delta), shares)
+        alone = count_noise_multiplier(target, draft.delta, count_fraction)
+        count = share_std(alone, shares)
         draft = replace(draft, count_share_std=max(LEAST_STD, count))
 
     def with_multiplier(z: float) -> Plan:

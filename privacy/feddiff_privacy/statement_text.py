@@ -48,8 +48,9 @@ def _deployment(statement: Statement) -> list[str]:
         return []
     return [
         (
-            "**Deployment: simulated.** One process held every owner's data. The rows below say what "
-            "each adversary *would* learn in a deployment across organisations; they are hypothetical."
+            "**Deployment: simulated.** One process held every owner's data. The rows below "
+            "say what each adversary *would* learn in a deployment across organisations; they are "
+            "hypothetical."
         ),
         "",
     ]
@@ -61,14 +62,14 @@ def _adversaries(statement: Statement) -> list[str]:
         "## Who could learn how much",
         "",
         (
-            f"ε at δ = {statement.delta:g} by adversary, unit and neighbouring relation. A tile has "
-            f"side {statement.tile} and belongs to one owner. The noise was calibrated to the row "
-            f"`{statement.calibrated_row}`."
+            f"ε at δ = {statement.delta:g} by adversary, unit and neighbouring relation. A tile "
+            f"has side {statement.tile} and belongs to one owner. The noise was calibrated to the "
+            f"row `{statement.calibrated_row}`."
         ),
         "",
         (
-            "| adversary | tile added or removed | tile replaced | record added, removed or changed | "
-            "pixel added, removed or changed |"
+            "| adversary | tile added or removed | tile replaced | record added, removed or "
+            "changed | pixel added, removed or changed |"
         ),
         "|---|---:|---:|---:|---:|",
     ]
