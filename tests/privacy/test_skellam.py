@@ -142,6 +142,14 @@ def test_the_renyi_bound_is_above_the_exact_divergence_and_close(
         assert (bound <= 1.1 * exact).all()
 
 
+def test_the_renyi_bound_is_the_papers_number_by_number() -> None:
+    """2·4/20 + min((3·4 + 6·3)/400, 9/20) and, far out, 100/2 + min(205/4, 3/2)."""
+    near = skellam_renyi(np.array([2], dtype=np.int64), 10.0, 2.0, 3.0)
+    far = skellam_renyi(np.array([100], dtype=np.int64), 1.0, 1.0, 1.0)
+    assert near[0] == pytest.approx(0.4 + 0.075)
+    assert far[0] == pytest.approx(50 + 1.5)
+
+
 def test_amplification_of_a_gaussian_is_the_known_one() -> None:
     """At integer orders the bound for any mechanism is exact for the Gaussian (Mironov 2019)."""
     orders = np.arange(2, 40)
