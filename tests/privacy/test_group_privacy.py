@@ -60,8 +60,7 @@ def test_one_release_of_a_sampled_group_is_the_binomial_mixture(
     assert before > DELTA
 
 
-@pytest.mark.parametrize("attempts", [1, 20])
-@pytest.mark.parametrize("rate", [0.05, 0.4])
+@pytest.mark.parametrize(("attempts", "rate"), [(1, 0.4), (20, 0.05)])
 def test_a_group_grows_from_the_single_tile_and_stays_below_the_full_batch(
     attempts: int, rate: float
 ) -> None:
@@ -81,7 +80,7 @@ def test_k_times_epsilon_would_claim_too_much_at_the_same_delta(z: float) -> Non
 
 
 def test_almost_every_tile_sampled_is_almost_the_full_batch() -> None:
-    near, full = value([train(4.0, 5, 1 - 1e-9)], 3), value([train(4.0, 5, 1.0)], 3)
+    near, full = value([train(4.0, 1, 1 - 1e-9)], 2), value([train(4.0, 1, 1.0)], 2)
     assert near == pytest.approx(full, rel=1e-3)
 
 

@@ -214,8 +214,9 @@ def test_no_integer_vector_exceeds_the_l1_sensitivity(dimension: int, seed: int)
     assert count_grid().sensitivity_l1 == 1.0
 
 
-@pytest.mark.parametrize("options", [{}, {"sampling_rate": 0.3}, {"noise": "local"}])
-@pytest.mark.parametrize("target", [1.0, 8.0])
+@pytest.mark.parametrize(
+    ("target", "options"), [(1.0, {}), (8.0, {"sampling_rate": 0.3}), (8.0, {"noise": "local"})]
+)
 def test_a_skellam_plan_meets_its_target_by_the_renyi_bound(
     target: float, options: dict[str, object]
 ) -> None:
