@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.fixedpoint import RingArray, round_nearest, round_stochastic, saturate
-from feddiff_privacy.noise import DiscreteGaussian
+from feddiff_privacy.mechanisms import Mechanism, noise_sampler
 from feddiff_privacy.randomness import SecureBytes
 from feddiff_secure.aggregation.grid import ReleaseGrid
 
@@ -38,6 +38,7 @@ def contribution(
     *,
     coordinate_bound: int,
     share_std: float,
+    mechanism: Mechanism = "discrete_gaussian",
     source: SecureBytes,
     rounding: str = "nearest",
 ) -> Contribution:
@@ -49,6 +50,7 @@ def contribution(
         coordinate_bound: public bound on a coordinate, grid units.
         share_std: standard deviation of this owner's noise share in grid units; 0 adds none (the
             non-private baseline).
+        mechanism: which integer noise.
         source: secure randomness.
         rounding: `nearest` or `stochastic`; the same sensitivity bound holds for both.
 
@@ -66,5 +68,5 @@ def contribution(
     )
     rounded, saturated = saturate(on_grid, coordinate_bound)
     if share_std > 0:
-        rounded += DiscreteGaussian(share_std).sample(grid.dimension, source)
+        rounded += noise_sampler(mechanism, share_std).sample(grid.dimension, source)
     return Contribution(vector=grid.ring.to_ring(rounded), saturated=saturated)

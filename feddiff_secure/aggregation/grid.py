@@ -43,6 +43,16 @@ class ReleaseGrid:
         """The fixed-point grid that encodes into the ring."""
         return Grid(scale=self.scale, ring_bits=self.ring_bits)
 
+    @property
+    def sensitivity_l1(self) -> float:
+        """L1 sensitivity under add/remove of one tile, in grid units.
+
+        Two neighbouring vectors are both integer (rounding and the projection onto the public box
+        are done on the owner's sum), so their difference v is, and |v_i| ≤ v_i² gives ‖v‖₁ ≤
+        ‖v‖₂²; Cauchy and Schwarz give ‖v‖₁ ≤ √dimension·‖v‖₂. What rounding adds is in ‖v‖₂.
+        """
+        return min(self.sensitivity**2, math.sqrt(self.dimension) * self.sensitivity)
+
     def coordinate_bound(self, owners: int, total_noise_std: float) -> int:
         """The most that one owner's coordinate may be, so that no sum can leave the ring.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 from feddiff_secure.attack.canaries import Canaries
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan
@@ -27,7 +27,7 @@ from feddiff_secure.transport.inprocess import InProcessExchange
 class Rehearsal:
     """A ledger that books nothing: what a rerun for an audit computes stays with who runs it."""
 
-    def reserve(self, plan: bytes, events: Sequence[NoisedSum], shares: int) -> int:  # noqa: ARG002  # the seam's
+    def reserve(self, plan: bytes, events: Sequence[Event], shares: int) -> int:  # noqa: ARG002  # the seam's
         """Any plan fits."""
         return 0
 

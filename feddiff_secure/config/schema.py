@@ -12,7 +12,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from feddiff_privacy.calibrate import COUNT_SHARE
 from feddiff_privacy.ledger.entries import MOST_LIFETIME, is_holding_name
+from feddiff_privacy.mechanisms import Mechanism
 from feddiff_secure.errors import UsageError
 
 Topology = Literal["paired", "mixed", "split"]
@@ -28,6 +30,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "aggregation": get_args(Aggregation),
     "rounding": get_args(Rounding),
     "noise": get_args(Noise),
+    "mechanism": get_args(Mechanism),
     "unit": get_args(UnitName),
     "profile": get_args(Profile),
     "engine": get_args(Engine),
@@ -68,9 +71,11 @@ class RunConfig:
         rounding: of an owner's sum onto the integer grid.
         ring_bits: 32 or 64: integers of the masked sum; 64 doubles the upload.
         noise: who adds how much noise; None for the default (`none` at ε = inf).
+        mechanism: which integer noise: `discrete_gaussian`, or `skellam` with its own Rényi bound.
         colluders: c, owners who may collude with the coordinator; None for the default.
         dropouts: d, owners who may drop out of a round.
         nominal_tiles: public number of training tiles; None releases a private count first.
+        count_fraction: part of the budget (of μ²) that a private count takes, at most 0.01.
         unit: unit of privacy.
         tile: side of a tile in pixels; None for the default of the data's kind.
         profile: `private`, or `paper` for FedDiff as published.
@@ -100,9 +105,11 @@ class RunConfig:
     rounding: Rounding = "nearest"
     ring_bits: int = 32
     noise: Noise | None = None
+    mechanism: Mechanism = "discrete_gaussian"
     colluders: int | None = None
     dropouts: int = 0
     nominal_tiles: int | None = None
+    count_fraction: float = COUNT_SHARE
     unit: UnitName = "tile"
     tile: int | None = None
     profile: Profile = "private"
@@ -206,6 +213,7 @@ class RunConfig:
         if self.nominal_tiles is not None:
             _check_range("nominal_tiles", self.nominal_tiles, 1, 10**8)
             self.check_delta(self.nominal_tiles, "nominal_tiles")
+        _check_range("count_fraction", self.count_fraction, 1e-4, COUNT_SHARE)
         if self.clip is not None:
             _check_range("clip", self.clip, 1e-3, 100.0)
         if self.tile is not None:

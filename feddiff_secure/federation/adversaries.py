@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feddiff_privacy.accountant import epsilon
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 from feddiff_privacy.guarantee import Adjacency
+from feddiff_privacy.statement import GroupRow
 from feddiff_secure.federation.plan import Plan
 
 CALIBRATED = "coordinator_and_colluders"
+GROUPS = (2, 4)  # tiles that change together, of the statement's second table
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def adversary_rows(plan: Plan) -> list[tuple[str, int, str]]:
     ]
 
 
-def adversaries(plan: Plan, events: Sequence[NoisedSum]) -> list[Adversary]:
+def adversaries(plan: Plan, events: Sequence[Event]) -> list[Adversary]:
     """The table for what was released."""
     cache: dict[tuple[int, Adjacency], float] = {}
 
@@ -118,4 +120,25 @@ def adversaries(plan: Plan, events: Sequence[NoisedSum]) -> list[Adversary]:
             assumption=assumption,
         )
         for name, shares, assumption in adversary_rows(plan)
+    ]
+
+
+def group_rows(plan: Plan, events: Sequence[Event]) -> list[GroupRow]:
+    """ε of the calibrated row for groups of tiles; smaller groups where sampling makes it slow."""
+    if plan.noise == "none":
+        return []
+    groups = GROUPS if plan.sampling_rate == 1 else GROUPS[:1]
+
+    def value(group: int, adjacency: Adjacency) -> float:
+        return epsilon(
+            events,
+            shares=plan.calibrated_shares,
+            delta=plan.delta,
+            adjacency=adjacency,
+            group=group,
+        )
+
+    return [
+        GroupRow(group, value(group, Adjacency.ADD_REMOVE), value(group, Adjacency.REPLACE_ONE))
+        for group in groups
     ]

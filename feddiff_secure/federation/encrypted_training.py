@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from feddiff_crypto.keys import Registry
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 from feddiff_secure.errors import ProtocolAbortedError
 from feddiff_secure.federation.context import model_hash
 from feddiff_secure.federation.encrypted_round import EncryptedAttempt, encrypted_sum
@@ -24,7 +24,7 @@ from feddiff_secure.transport.exchange import Exchange
 
 def train_encrypted(
     exchange: Exchange, registry: Registry, plan: Plan, *, log: RoundLog, progress: Progress
-) -> list[NoisedSum]:
+) -> list[Event]:
     """Run the plan; afterwards the owners hold the model.
 
     Args:
@@ -42,7 +42,7 @@ def train_encrypted(
             the released number of tiles does not allow the plan (`count_refused`).
     """
     agree(exchange, plan)
-    events: list[NoisedSum] = []
+    events: list[Event] = []
     if plan.nominal_tiles is None:
         _release(exchange, registry, plan, EncryptedAttempt("count", 0, 0), log)
         events.append(plan.event("count", 1))
@@ -52,7 +52,7 @@ def train_encrypted(
     return [*events, plan.event("train", plan.rounds)]
 
 
-def delivered_model(owners: Sequence[Owner], plan: Plan, events: Sequence[NoisedSum]) -> Trained:
+def delivered_model(owners: Sequence[Owner], plan: Plan, events: Sequence[Event]) -> Trained:
     """The model as its recipient gets it: from owners, at least τ of whom hold the same.
 
     Args:

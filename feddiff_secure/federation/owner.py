@@ -64,7 +64,7 @@ from feddiff_crypto.masking.owner import (
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples, clipped_sum
 from feddiff_privacy.errors import PrivacyError
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 from feddiff_privacy.ledger.errors import BudgetRefusedError
 from feddiff_privacy.ledger.ledger import AttemptLedger
 from feddiff_secure.aggregation.contribution import contribution
@@ -210,6 +210,7 @@ class Owner:
             plan.grid(phase),
             coordinate_bound=plan.coordinate_bound(phase),
             share_std=plan.share(phase),
+            mechanism=plan.mechanism,
             source=self._random,
             rounding=plan.rounding,
         )
@@ -367,7 +368,7 @@ def _named(weights: NDArray[np.float64]) -> Message:
     return {"ready": True, "model": model_hash(weights)}
 
 
-def most_events(plan: Plan) -> list[NoisedSum]:
+def most_events(plan: Plan) -> list[Event]:
     """The plan's events, each at the most attempts that an owner answers: what it reserves."""
     most = {phase: plan.most_attempts(phase) for phase in ("count", "train")}
     return [plan.event(phase, attempts) for phase, attempts in most.items() if attempts]

@@ -19,7 +19,8 @@ from feddiff_crypto.errors import PolicyError
 from feddiff_crypto.masking.policy import Policy
 from feddiff_privacy.calibrate import calibrate, count_noise_multiplier
 from feddiff_privacy.errors import PrivacyError
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event, NoisedSum, SkellamSum
+from feddiff_privacy.mechanisms import Mechanism
 from feddiff_privacy.noise import LEAST_STD, share_std
 from feddiff_privacy.sampling import TileSampler
 from feddiff_secure.aggregation.grid import ReleaseGrid, count_grid, gradient_grid
@@ -46,6 +47,7 @@ class Plan:
         rounding: `nearest` or `stochastic`.
         ring_bits: 32 or 64, of the ring ℤ₂ᵏ.
         noise: `distributed`, `local` or `none`.
+        mechanism: `discrete_gaussian` or `skellam`.
         epsilon: target, or None for the non-private baseline.
         delta: δ.
         tile: side of a tile, pixels.
@@ -72,6 +74,7 @@ class Plan:
     rounding: str
     ring_bits: int
     noise: str
+    mechanism: Mechanism
     epsilon: float | None
     delta: float
     tile: int
@@ -128,10 +131,10 @@ class Plan:
         """How tiles are drawn in a phase; a count takes them all."""
         return TileSampler(1.0 if phase == "count" else self.sampling_rate)
 
-    def event(self, phase: str, attempts: int) -> NoisedSum:
+    def event(self, phase: str, attempts: int) -> Event:
         """The privacy event of a number of attempts of a phase."""
         grid, sampler = self.grid(phase), self.sampler(phase)
-        return NoisedSum(
+        noised = NoisedSum(
             phase=phase,
             attempts=attempts,
             sampling_rate=sampler.rate,
@@ -140,6 +143,9 @@ class Plan:
             share_std=self.share(phase),
             dimension=grid.dimension,
         )
+        if self.mechanism == "skellam":
+            return SkellamSum(**asdict(noised), sensitivity_l1=grid.sensitivity_l1)
+        return noised
 
     def most_attempts(self, phase: str) -> int:
         """Attempts of a phase that the plan's ε accounts for; an owner answers no more."""
@@ -152,7 +158,7 @@ class Plan:
         rounds = {"count": 0 if self.nominal_tiles is not None else 1, "train": self.rounds}
         return 0 <= round_index < rounds.get(phase, 0) and 0 <= attempt < self.attempts
 
-    def events(self) -> list[NoisedSum]:
+    def events(self) -> list[Event]:
         """The events of the whole plan, each at the most attempts that an owner answers."""
         train = self.event("train", self.most_attempts("train"))
         return [train] if self.nominal_tiles is not None else [self.event("count", 1), train]
@@ -214,6 +220,7 @@ def make_plan(
         rounding=config.rounding,
         ring_bits=config.ring_bits,
         noise=config.noise_mode,
+        mechanism=config.mechanism,
         epsilon=config.epsilon if config.is_private else None,
         delta=config.delta,
         tile=tile,
@@ -231,7 +238,7 @@ def make_plan(
     )
     try:
         draft.policy  # noqa: B018  # refuses numbers that leave no honest share
-        plan = _with_noise(draft) if draft.epsilon is not None else draft
+        plan = _with_noise(draft, config.count_fraction) if draft.epsilon is not None else draft
     except PolicyError as error:
         raise UsageError(
             str(error), "raise --owners, or lower --colluders or --dropouts"
@@ -242,13 +249,14 @@ def make_plan(
     return plan
 
 
-def _with_noise(draft: Plan) -> Plan:
+def _with_noise(draft: Plan, count_fraction: float) -> Plan:
     """The plan with the least noise that keeps its calibrated row at the target."""
     target = draft.epsilon
     assert target is not None
     shares = draft.calibrated_shares
     if draft.count_share_std is not None:
-        count = share_std(count_noise_multiplier(target, draft.delta), shares)
+        alone = count_noise_multiplier(target, draft.delta, count_fraction)
+        count = share_std(alone, shares)
         draft = replace(draft, count_share_std=max(LEAST_STD, count))
 
     def with_multiplier(z: float) -> Plan:

@@ -73,6 +73,7 @@ FIELDS: dict[str, Check] = {
     "rounding": _one_of("nearest", "stochastic"),
     "ring_bits": lambda value: type(value) is int and value in RING_BITS,
     "noise": _one_of("distributed", "local", "none"),
+    "mechanism": _one_of("discrete_gaussian", "skellam"),
     "epsilon": _or_none(_number(1e-3, 1e3)),
     "delta": _number(1e-300, 1 - 1e-9),
     "tile": _integer(1, MOST_TILE),

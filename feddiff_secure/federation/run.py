@@ -31,6 +31,7 @@ from feddiff_secure.federation.examples import (
 from feddiff_secure.federation.ledgers import largest_epsilon, run_ledgers
 from feddiff_secure.federation.plan import Plan, make_plan
 from feddiff_secure.federation.prepare import Prepared, prepare
+from feddiff_secure.federation.preprocessing import check_preprocessing
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.simulated import Federation
 from feddiff_secure.federation.statement import privacy_statement
@@ -109,6 +110,7 @@ def simulate(
     _check_available(config)
     prepared = prepare(config)
     features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
+    check_preprocessing(config, prepared.dataset.layout, features.priors)
     check_labelled(prepared)
     clock.lap("data")
     plan = make_plan(

@@ -6,25 +6,27 @@ import math
 from collections.abc import Sequence
 
 from feddiff_privacy.crosscheck import cross_check
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event, NoisedSum
 from feddiff_privacy.noise import TAIL_LOG2, share_sum_gap
 from feddiff_privacy.statement import AdversaryRow, CrossCheck, Statement
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.federation.adversaries import CALIBRATED, adversaries
+from feddiff_secure.federation.adversaries import CALIBRATED, adversaries, group_rows
+from feddiff_secure.federation.disclosure import (
+    RANDOM_SOURCE,
+    accountant_in_words,
+    data_accesses,
+    libraries,
+    mechanism_in_words,
+    sampling,
+)
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.version import __version__
-
-MECHANISM = (
-    "Per release: each tile's summed gradient is clipped to C, an owner's sum is rounded to an "
-    "integer grid, every owner adds a share of discrete Gaussian noise from the operating "
-    "system's randomness, and the shares are summed."
-)
 
 
 def privacy_statement(
     config: RunConfig,
     plan: Plan,
-    events: Sequence[NoisedSum],
+    events: Sequence[Event],
     *,
     tile: int,
     support: str,
@@ -51,7 +53,7 @@ def privacy_statement(
         delta=plan.delta,
         unit=config.unit,
         tile=tile,
-        mechanism=MECHANISM,
+        mechanism=mechanism_in_words(plan),
         noise=plan.noise,
         aggregation=plan.aggregation,
         noise_multiplier=plan.noise_multiplier,
@@ -68,6 +70,12 @@ def privacy_statement(
             AdversaryRow(row.name, row.epsilon, row.epsilon_replace, row.assumption) for row in rows
         ],
         calibrated_row=CALIBRATED,
+        accountant=accountant_in_words(plan),
+        groups=group_rows(plan, events),
+        sampling=sampling(plan, events),
+        data_accesses=data_accesses(plan, priors),
+        random_source=RANDOM_SOURCE,
+        libraries=libraries(),
         support=support,
         gaps=_gaps(plan, events),
         assumptions=_assumptions(plan, priors),
@@ -78,20 +86,22 @@ def privacy_statement(
 
 
 def _cross_check(
-    plan: Plan, events: Sequence[NoisedSum], shares: int, reported: float
+    plan: Plan, events: Sequence[Event], shares: int, reported: float
 ) -> CrossCheck | None:
     if not math.isfinite(reported):
         return None
     return cross_check(events, shares=shares, delta=plan.delta, reported=reported)
 
 
-def _gaps(plan: Plan, events: Sequence[NoisedSum]) -> dict[str, float]:
+def _gaps(plan: Plan, events: Sequence[Event]) -> dict[str, float]:
     """Statistical distances that (ε, δ) of the continuous Gaussian leaves out."""
     draws = sum(e.attempts * e.dimension for e in events if e.share_std > 0)
     if draws == 0:
         return {}
     sums = sum(
-        e.attempts * e.dimension * share_sum_gap(e.share_std, len(plan.owners)) for e in events
+        e.attempts * e.dimension * share_sum_gap(e.share_std, len(plan.owners))
+        for e in events
+        if isinstance(e, NoisedSum)
     )
     return {
         "sum of discrete Gaussian shares against one (added to epsilon, at most)": 2 * sums,
@@ -111,7 +121,7 @@ def _assumptions(plan: Plan, priors: Sequence[str]) -> list[str]:
         "The operating system's random generator is secure; noise, sampling and keys use it alone.",
         (
             "Neighbouring data sets differ in one tile of one owner. Ground held by k owners is "
-            "released k times, and its epsilon composes over them."
+            "released k times (table of ground in several tiles)."
         ),
         *(f"Frozen features saw no owner's data: {text}" for text in priors),
     ]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.keys import Registry
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 from feddiff_secure.aggregation.update import Iterates, UpdateRule
 from feddiff_secure.errors import BudgetError, ProtocolAbortedError
 from feddiff_secure.federation.phases import PHASE_TIMEOUT
@@ -38,7 +38,7 @@ class Trained:
 
     weights: NDArray[np.float64]
     tiles: int
-    events: list[NoisedSum]
+    events: list[Event]
     rule: UpdateRule
 
 
@@ -70,7 +70,7 @@ def train(
     """
     agree(exchange, plan)
     origin = np.zeros((plan.classes, plan.features))
-    events: list[NoisedSum] = []
+    events: list[Event] = []
     if plan.nominal_tiles is None:
         counted = secure_sum(exchange, registry, plan, Attempt("count", 0, 0, origin))
         tiles = max(len(plan.owners), int(counted[0]))

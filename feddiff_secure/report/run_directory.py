@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from feddiff_privacy.card import deployment_card
 from feddiff_secure.config.load import dump_config
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
@@ -68,6 +69,7 @@ class RunDirectory:
         self._write("metrics.json", _json(metrics))
         self._write("privacy.json", _json(statement.to_json()))
         self._write("privacy.md", statement.to_markdown().encode())
+        self._write("privacy_card.json", _json(deployment_card(statement)))
         write_run_maps(result, self.partial)
         self.partial.rename(self.out)
         return metrics

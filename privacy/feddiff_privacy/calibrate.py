@@ -1,13 +1,14 @@
 """The least noise that meets a target ε, over the phases of one plan.
 
-A plan has at most two phases: an optional count of the tiles (one release of one number, at most
-1 % of the budget) and the training rounds. The share of the count is fixed first, from the
-target alone; the noise of the training rounds is then the smallest that keeps the *joint* ε of
-both at the target.
+A run has an optional count of the tiles (one release of one number, at most 1 % of the budget) and
+the training rounds. The noise of the count is fixed first, from the target alone; that of the
+training rounds is then the smallest that keeps the *joint* ε of both at the target. Plans of any
+number of phases, with a split that is given or optimised, are in `split.py`.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from scipy.optimize import brentq
 
 from feddiff_privacy.accountant import analytic_epsilon, epsilon
 from feddiff_privacy.errors import CalibrationError
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 
 COUNT_SHARE = 0.01
-"""Part of the budget that a count may take, as a fraction of μ² (of zCDP's ρ)."""
+"""The most of the budget that a count may take, as a fraction of μ² (of zCDP's ρ)."""
 LEAST_FRACTION = 0.99
 """The realised ε of the calibrated row is at least this fraction of its target."""
 _AIM = 0.999
@@ -45,13 +46,19 @@ def target_mu(target: float, delta: float) -> float:
     return float(brentq(lambda mu: analytic_epsilon(mu, delta) - target, 1e-6, 1e4, xtol=1e-12))
 
 
-def count_noise_multiplier(target: float, delta: float) -> float:
-    """Noise multiplier of the count: it takes `COUNT_SHARE` of the target's μ²."""
-    return 1 / (math.sqrt(COUNT_SHARE) * target_mu(target, delta))
+def count_noise_multiplier(target: float, delta: float, fraction: float = COUNT_SHARE) -> float:
+    """Noise multiplier of the count: it takes `fraction` of the target's μ².
+
+    Raises:
+        ValueError: a fraction outside (0, `COUNT_SHARE`].
+    """
+    if not 0 < fraction <= COUNT_SHARE:
+        raise ValueError(f"the count's fraction must be in (0, {COUNT_SHARE}], got {fraction}")
+    return 1 / (math.sqrt(fraction) * target_mu(target, delta))
 
 
 def calibrate(
-    plan: Callable[[float], Sequence[NoisedSum]], *, shares: int, target: float, delta: float
+    plan: Callable[[float], Sequence[Event]], *, shares: int, target: float, delta: float
 ) -> Calibration:
     """Find the smallest training noise multiplier for which `plan(z)` meets the target.
 
@@ -68,14 +75,18 @@ def calibrate(
     """
     _check(target, delta)
 
+    @functools.cache  # the bracket's ends and the root are asked for again
+    def realised_at(log_z: float) -> float:
+        return epsilon(plan(math.exp(log_z)), shares=shares, delta=delta)
+
     def excess(log_z: float) -> float:
-        return epsilon(plan(math.exp(log_z)), shares=shares, delta=delta) / (target * _AIM) - 1
+        return realised_at(log_z) / (target * _AIM) - 1
 
     low, high = _bracket(excess, _first_guess(plan, target, delta))
-    root = float(brentq(excess, low, high, xtol=1e-5, rtol=1e-9))
+    root = float(brentq(excess, low, high, xtol=1e-4, rtol=1e-9))
     for step in range(20):  # land on the safe side of the root
-        multiplier = math.exp(root + step * 1e-5)
-        realised = epsilon(plan(multiplier), shares=shares, delta=delta)
+        multiplier = math.exp(root + step * 1e-4)
+        realised = realised_at(root + step * 1e-4)
         if realised <= target:
             break
     if not LEAST_FRACTION * target <= realised <= target:
@@ -83,9 +94,7 @@ def calibrate(
     return Calibration(noise_multiplier=multiplier, epsilon=realised)
 
 
-def _first_guess(
-    plan: Callable[[float], Sequence[NoisedSum]], target: float, delta: float
-) -> float:
+def _first_guess(plan: Callable[[float], Sequence[Event]], target: float, delta: float) -> float:
     attempts = sum(event.attempts * event.sampling_rate**2 for event in plan(1.0))
     return math.log(math.sqrt(attempts) / target_mu(target, delta))
 

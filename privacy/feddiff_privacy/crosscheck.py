@@ -11,21 +11,28 @@ import warnings
 from collections.abc import Sequence
 
 from feddiff_privacy.accountant import check_events
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.errors import UnsupportedEventError
+from feddiff_privacy.events import Event, NoisedSum
 from feddiff_privacy.statement import CrossCheck
 
 LEAST_DIFFERENCE = 0.0
 MOST_DIFFERENCE = 0.02
 
 
-def prv_epsilon(events: Sequence[NoisedSum], *, shares: int, delta: float) -> float:
+def prv_epsilon(events: Sequence[Event], *, shares: int, delta: float) -> float:
     """ε by PRV under add/remove, for an observer facing `shares` noise shares.
 
-    Every event needs some noise left (`shares` ≥ 1); PRV knows no infinite ε.
+    Every event needs some noise left (`shares` ≥ 1); PRV knows no infinite ε. It accounts the
+    continuous Gaussian of the same variance.
+
+    Raises:
+        UnsupportedEventError: events of another noise, which PRV knows nothing of.
     """
     from opacus.accountants import PRVAccountant  # noqa: PLC0415  # imports torch: only on use
 
     check_events(events)
+    if not knows(events):
+        raise UnsupportedEventError("PRV accounts discrete Gaussian sums only")
     accountant = PRVAccountant()
     accountant.history = [
         (event.noise_multiplier(shares), event.sampling_rate, event.attempts) for event in events
@@ -37,10 +44,17 @@ def prv_epsilon(events: Sequence[NoisedSum], *, shares: int, delta: float) -> fl
         return float(accountant.get_epsilon(delta))
 
 
+def knows(events: Sequence[Event]) -> bool:
+    """Whether PRV can account for the events at all."""
+    return all(isinstance(event, NoisedSum) for event in events)
+
+
 def cross_check(
-    events: Sequence[NoisedSum], *, shares: int, delta: float, reported: float
-) -> CrossCheck:
-    """Compare the reported ε (by PLD) with PRV's."""
+    events: Sequence[Event], *, shares: int, delta: float, reported: float
+) -> CrossCheck | None:
+    """Compare the reported ε (by PLD) with PRV's; None for noise that PRV does not know."""
+    if not knows(events):
+        return None
     value = prv_epsilon(events, shares=shares, delta=delta)
     difference = value - reported
     return CrossCheck(

@@ -33,13 +33,14 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from feddiff_privacy.envelope import alias_table, block_weights, draw_blocks, nearest_to_zero
 from feddiff_privacy.errors import MechanismError
 from feddiff_privacy.randomness import SecureBytes, words
 
 LEAST_STD = 1.0
 MOST_STD = 2.0**29
 TAIL_LOG2 = -180
-_RANGE_STDS = 16
+RANGE_STDS = 16
 _BLOCKS_PER_STD = 64
 _BAND = 2.0**-44  # relative; float64 exp and products err by less than 2^-48
 
@@ -73,10 +74,11 @@ class DiscreteGaussian:
                 f"{MOST_STD:g} grid units, got {self.std}"
             )
         width_bits = max(0, math.floor(math.log2(self.std / _BLOCKS_PER_STD)))
-        half = math.ceil(_RANGE_STDS * self.std)
+        half = math.ceil(RANGE_STDS * self.std)
         blocks = 1 << math.ceil(math.log2(2 * half / (1 << width_bits)))
-        weights, peak = _block_weights(self.std, blocks, 1 << width_bits)
-        prob, alias = _alias_table(weights)
+        nearest = nearest_to_zero(blocks, 1 << width_bits)
+        weights, peak = block_weights(np.exp(-0.5 * np.square(nearest / self.std)))
+        prob, alias = alias_table(weights)
         ratio = np.array([peak / w for w in weights], dtype=np.float64)
         for name, value in (
             ("_width_bits", width_bits),
@@ -101,7 +103,7 @@ class DiscreteGaussian:
 
     def _accepted(self, candidates: int, source: SecureBytes) -> NDArray[np.int64]:
         """The accepted ones among a number of candidates (steps 1 to 3 of the module)."""
-        block = self._draw_blocks(words(source, candidates))
+        block = draw_blocks(self._prob, self._alias, words(source, candidates))
         second = words(source, candidates)
         offset = (second & np.uint64((1 << self._width_bits) - 1)).astype(np.int64)
         k = ((block - self._blocks // 2) << self._width_bits) + offset
@@ -115,13 +117,6 @@ class DiscreteGaussian:
             bits = int(second[i]) >> (64 - self.accept_bits)
             accept[i] = self._decide(int(k[i]), self._weights[int(block[i])], bits, source)
         return np.asarray(k[accept])
-
-    def _draw_blocks(self, draw: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Block indices from one word each, by the alias table."""
-        slot_bits = self._blocks.bit_length() - 1
-        slot = (draw & np.uint64(self._blocks - 1)).astype(np.int64)
-        level = draw >> np.uint64(slot_bits)
-        return np.where(level < self._prob[slot], slot, self._alias[slot])
 
     def _decide(self, k: int, weight: int, bits: int, source: SecureBytes) -> bool:
         """Whether u < a(k), with u refined and a(k) computed until they part."""
@@ -142,42 +137,6 @@ class DiscreteGaussian:
                 return False
             more = int.from_bytes(source.random_bytes(8), "little")
             u, resolution = (u << 64) | more, resolution + 64
-
-
-def _block_weights(std: float, blocks: int, width: int) -> tuple[list[int], float]:
-    """Integer weights that sum to 2^64 and dominate S·exp(−k²/2σ²) on their block; and S."""
-    start = (np.arange(blocks, dtype=np.int64) - blocks // 2) * width
-    last = start + width - 1
-    nearest = np.where(start > 0, start, np.where(last < 0, last, 0)).astype(np.float64)
-    # The margin of 1e-9 covers every float64 error on the way; it only lowers acceptance.
-    height = np.exp(-0.5 * np.square(nearest / std))
-    unit = 2.0**64 * (1 - 1e-6) / float(height.sum())
-    weights = [int(h * unit) + 1 for h in height]
-    spare = 2**64 - sum(weights)
-    if spare < 0:
-        raise MechanismError(f"no envelope for standard deviation {std}")
-    weights[blocks // 2] += spare
-    return weights, unit * (1 - 1e-9)
-
-
-def _alias_table(weights: list[int]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Vose's alias table over integers: slot i keeps i with probability prob[i]/(2^64/K)."""
-    count = len(weights)
-    full = 2**64 // count
-    left = list(weights)
-    prob = [full] * count
-    alias = list(range(count))
-    small = [i for i, w in enumerate(left) if w < full]
-    large = [i for i, w in enumerate(left) if w > full]
-    while small:
-        low, high = small.pop(), large[-1]
-        prob[low], alias[low] = left[low], high
-        left[high] -= full - left[low]
-        if left[high] <= full:
-            large.pop()
-            if left[high] < full:
-                small.append(high)
-    return np.array(prob, dtype=np.uint64), np.array(alias, dtype=np.int64)
 
 
 def share_std(std: float, honest_shares: int) -> float:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 
 STATEMENT_VERSION = 1
+ACCOUNTANT = "pld (dp-accounting)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,47 @@ class AdversaryRow:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """ε of `tiles` tiles that change together: ground of several owners, or a thing in several."""
+
+    tiles: int
+    epsilon: float
+    epsilon_replace: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The row of `privacy.json`; infinite is null."""
+        return {
+            "tiles": self.tiles,
+            "epsilon": finite(self.epsilon),
+            "epsilon_replace_one": finite(self.epsilon_replace),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSampling:
+    """How the batches of a phase were accounted for, and how they were drawn."""
+
+    phase: str
+    assumed: str
+    executed: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataAccess:
+    """Something that read private data.
+
+    Attributes:
+        what: in words.
+        covered: whether ε covers it.
+        how: why, or what stands in its place.
+    """
+
+    what: str
+    covered: bool
+    how: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """Everything the statement says.
@@ -76,6 +118,12 @@ class Statement:
         adversaries: the table; the calibrated row is named by `calibrated_row`.
         calibrated_row: name of the row that `epsilon` is.
         support: `pixel`, or `neighbourhood` where no pixel-level claim is possible.
+        accountant: what made the numbers, in words.
+        groups: ε of the calibrated row for tiles that change together.
+        sampling: for each phase how batches were accounted for and how they were drawn.
+        data_accesses: everything that read private data, and whether ε covers it.
+        random_source: of noise, sampling and keys.
+        libraries: versions of what computed ε and the noise.
         gaps: statistical distances outside (ε, δ), by name.
         assumptions: what all rows rest on.
         not_covered: what lies outside ε.
@@ -100,16 +148,39 @@ class Statement:
     honest_shares: int
     colluders: int
     dropouts: int
-    phases: Sequence[NoisedSum]
+    phases: Sequence[Event]
     cross_check: CrossCheck | None
     adversaries: Sequence[AdversaryRow]
     calibrated_row: str
     support: str
+    accountant: str = ACCOUNTANT
+    groups: Sequence[GroupRow] = ()
+    sampling: Sequence[PhaseSampling] = ()
+    data_accesses: Sequence[DataAccess] = ()
+    random_source: str = "not stated"
+    libraries: dict[str, str] = field(default_factory=dict)
     gaps: dict[str, float]
     assumptions: Sequence[str]
     not_covered: Sequence[str]
     code_version: str
     lifetime_epsilon: float | None = None
+
+    def units(self, row: AdversaryRow) -> dict[str, dict[str, float | None]]:
+        """ε of a row by unit and adjacency; None where nothing is claimed.
+
+        Changing, adding or removing a record or a pixel leaves its tile with other content, or
+        makes or empties it: replacing the tile bounds them all. Features computed from a
+        neighbourhood carry a pixel into other tiles, of which nothing is claimed.
+        """
+        added, replaced = finite(row.epsilon), finite(row.epsilon_replace)
+        # Replace-one bounds add/remove of a tile too wherever both are finite.
+        inside = None if added is None or replaced is None else max(added, replaced)
+        pixel = inside if self.support == "pixel" else None
+        return {
+            "tile": {"add_remove": added, "replace_one": replaced},
+            "record": {"add_remove": inside, "replace_one": inside},
+            "pixel": {"add_remove": pixel, "replace_one": pixel},
+        }
 
     @property
     def levels(self) -> dict[str, float | None]:
@@ -150,7 +221,7 @@ class Statement:
                 "dropouts": self.dropouts,
             },
             "phases": [event.to_json() for event in self.phases],
-            "accountant": "pld (dp-accounting)",
+            "accountant": self.accountant,
             "cross_check": None
             if check is None
             else {
@@ -159,12 +230,19 @@ class Statement:
                 "difference": check.difference,
                 "agrees": check.agrees,
             },
-            "adversaries": [row.to_json() for row in self.adversaries],
+            "adversaries": [
+                {**row.to_json(), "units": self.units(row)} for row in self.adversaries
+            ],
             "calibrated_row": self.calibrated_row,
             "levels": self.levels,
             "lifetime_epsilon": None
             if self.lifetime_epsilon is None
             else finite(self.lifetime_epsilon),
+            "groups": [row.to_json() for row in self.groups],
+            "sampling": [asdict(row) for row in self.sampling],
+            "data_accesses": [asdict(row) for row in self.data_accesses],
+            "random_source": self.random_source,
+            "libraries": self.libraries,
             "gaps": self.gaps,
             "assumptions": list(self.assumptions),
             "not_covered": list(self.not_covered),
@@ -172,120 +250,11 @@ class Statement:
 
     def to_markdown(self) -> str:
         """The text of `privacy.md`."""
-        hypothetical = self.deployment == "simulated"
-        lines = [
-            "# Privacy statement",
-            "",
-            _headline(self),
-            "",
-            *(
-                [
-                    (
-                        "**Deployment: simulated.** One process held every owner's data. The rows "
-                        "below say what each adversary *would* learn in a deployment across "
-                        "organisations; they are hypothetical."
-                    ),
-                    "",
-                ]
-                if hypothetical
-                else []
-            ),
-            "## Who could learn how much",
-            "",
-            (
-                f"ε at δ = {self.delta:g}, for one tile of side {self.tile}. "
-                f"The noise was calibrated to the row `{self.calibrated_row}`."
-            ),
-            "",
-            "| adversary | ε, add/remove | ε, replace-one | rests on |",
-            "|---|---:|---:|---|",
-            *(
-                f"| {row.name}{' (hypothetical)' if hypothetical else ''} | "
-                f"{_number(row.epsilon)} | {_number(row.epsilon_replace)} | {row.assumption} |"
-                for row in self.adversaries
-            ),
-            "",
-            "## By unit",
-            "",
-            "| unit | ε of the calibrated row | how |",
-            "|---|---:|---|",
-            f"| tile | {_level(self.levels['tile'])} | add or remove one tile |",
-            f"| record | {_level(self.levels['record'])} | changing it replaces its tile |",
-            f"| pixel | {_level(self.levels['pixel'])} | {_pixel_reason(self.support)} |",
-            "",
-            "## What was released",
-            "",
-            "| phase | releases | sampling | coordinates | sensitivity | noise share (one owner) |",
-            "|---|---:|---|---:|---:|---:|",
-            *(
-                f"| {e.phase} | {e.attempts} | {e.sampler}, {e.sampling_rate:g} | {e.dimension} | "
-                f"{e.sensitivity:.6g} | {e.share_std:.6g} |"
-                for e in self.phases
-            ),
-            "",
-            (
-                f"{self.mechanism} Sensitivity and noise are in grid units. "
-                f"Owners n = {self.owners}, smallest survivor set τ = {self.threshold}, "
-                f"honest shares h = {self.honest_shares}, colluders c = {self.colluders}, "
-                f"tolerated dropouts d = {self.dropouts}. "
-                f"{_checked(self.cross_check)}"
-            ),
-            "",
-            "## Outside (ε, δ), bounded",
-            "",
-            *(f"- {name}: {value:.3g}" for name, value in self.gaps.items()),
-            "",
-            "## Assumptions",
-            "",
-            *(f"- {text}" for text in self.assumptions),
-            "",
-            "## Not covered",
-            "",
-            *(f"- {text}" for text in self.not_covered),
-            "",
-            f"Code version {self.code_version}.",
-            "",
-        ]
-        return "\n".join(lines)
+        from feddiff_privacy.statement_text import markdown  # noqa: PLC0415  # it needs this class
+
+        return markdown(self)
 
 
 def finite(value: float) -> float | None:
     """The value, or None (JSON null) where it is infinite."""
     return value if math.isfinite(value) else None
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "none"
-
-
-def _level(value: float | None) -> str:
-    return "not claimed" if value is None else f"{value:.4g}"
-
-
-def _headline(statement: Statement) -> str:
-    if statement.epsilon_target is None:
-        return (
-            "**No privacy guarantee.** This run added no noise; it is a non-private baseline and "
-            "its model must be treated like the data."
-        )
-    return (
-        f"**ε = {statement.epsilon:.4g} at δ = {statement.delta:g}** (target "
-        f"{statement.epsilon_target:g}), for adding or removing one {statement.unit} of one "
-        f"owner, towards the coordinator together with {statement.colluders} colluding owner(s)."
-    )
-
-
-def _pixel_reason(support: str) -> str:
-    if support == "pixel":
-        return "changing it replaces its tile"
-    return "features were computed from a neighbourhood, so a pixel reaches other tiles"
-
-
-def _checked(check: CrossCheck | None) -> str:
-    if check is None:
-        return "No accountant applies."
-    verdict = "agrees" if check.agrees else "DISAGREES"
-    return (
-        f"ε is by privacy loss distributions (dp-accounting); {check.accountant} {verdict}: "
-        f"{check.epsilon:.4f} (difference {check.difference:+.4f}, expected 0 to 0.02)."
-    )

@@ -75,6 +75,22 @@ def test_an_owner_refuses_a_share_sized_for_n_instead_of_h() -> None:
     assert {reply["refused"] for reply in replies.values()} == {"plan_refused"}
 
 
+@pytest.mark.parametrize("counted_on", ["survivors", "roster"])
+@pytest.mark.parametrize(
+    ("owners", "options"),
+    [(4, {}), (10, {"dropouts": 3, "colluders": 2}), (2, {"colluders": 1})],
+)
+def test_an_owner_refuses_a_share_sized_for_more_than_the_honest_owners(
+    owners: int, options: dict[str, int], counted_on: str
+) -> None:
+    """Neither the n on the roster nor the τ that survive: colluders subtract what they added."""
+    plan = plan_for(RunConfig(epsilon=4.0, **options), owners)
+    honest = owners if counted_on == "roster" else plan.policy.threshold
+    assert honest > plan.policy.honest_shares
+    with pytest.raises(ValueError, match="epsilon"):
+        check_plan(with_shares_for(plan, honest=honest))
+
+
 @pytest.mark.parametrize(
     "change",
     [

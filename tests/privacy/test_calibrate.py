@@ -18,7 +18,8 @@ DELTA = 1e-5
 
 def train(z: float, rounds: int = 60, rate: float = 1.0, shares: int = 1) -> NoisedSum:
     kind = "full_batch" if rate == 1 else "poisson"
-    return NoisedSum("train", rounds, rate, kind, 1.0, z / math.sqrt(shares), 5)
+    # A grid as fine as a run's: on a coarse one, discrete noise costs visibly more.
+    return NoisedSum("train", rounds, rate, kind, 1e4, 1e4 * z / math.sqrt(shares), 5)
 
 
 def count(z: float) -> NoisedSum:

@@ -35,7 +35,7 @@ DELTA = 1e-5
 
 
 def train(z: float, attempts: int = 4, phase: str = "train") -> NoisedSum:
-    return NoisedSum(phase, attempts, 1.0, "full_batch", 1.0, z, 10)
+    return NoisedSum(phase, attempts, 1.0, "full_batch", 1e4, 1e4 * z, 10)
 
 
 @functools.cache

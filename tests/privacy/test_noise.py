@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from feddiff_privacy.envelope import alias_table
 from feddiff_privacy.errors import MechanismError
-from feddiff_privacy.noise import DiscreteGaussian, _alias_table, share_std, share_sum_gap
+from feddiff_privacy.noise import DiscreteGaussian, share_std, share_sum_gap
 
 
 class OsBytes:
@@ -86,7 +87,7 @@ def test_the_alias_table_gives_back_its_weights(parts: list[int]) -> None:
     count = len(parts)
     weights = [p * (2**64 // (2 * sum(parts))) for p in parts]
     weights[0] += 2**64 - sum(weights)
-    prob, alias = _alias_table(weights)
+    prob, alias = alias_table(weights)
     got = [0] * count
     for slot in range(count):
         got[slot] += int(prob[slot])

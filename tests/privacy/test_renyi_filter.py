@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from feddiff_privacy.accountant import analytic_epsilon, epsilon
 from feddiff_privacy.errors import UnsupportedEventError
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import NoisedSum, SkellamSum
+from feddiff_privacy.guarantee import Adjacency
 from feddiff_privacy.ledger.renyi_filter import (
     ORDERS,
     converted_epsilon,
@@ -23,10 +24,11 @@ from feddiff_privacy.ledger.renyi_filter import (
     rdp,
     rdp_budget,
 )
+from feddiff_privacy.skellam_rdp import skellam_epsilon
 
 
 def event(z: float = 1.0, q: float = 1.0, attempts: int = 1) -> NoisedSum:
-    return NoisedSum("train", attempts, q, "full_batch" if q == 1 else "poisson", 1.0, z, 5)
+    return NoisedSum("train", attempts, q, "full_batch" if q == 1 else "poisson", 1e3, 1e3 * z, 5)
 
 
 def quadrature_rdp(z: float, q: float, order: float) -> float:
@@ -100,6 +102,32 @@ def test_no_noise_is_infinite_and_an_unknown_event_is_refused() -> None:
     for unknown in (object(), OtherNoise(**dataclasses.asdict(event()))):
         with pytest.raises(UnsupportedEventError):
             rdp([unknown], 1, 4.0)  # type: ignore[list-item]  # what is tested
+
+
+def skellam(z: float, q: float = 1.0, attempts: int = 1) -> SkellamSum:
+    sampler = "full_batch" if q == 1 else "poisson"
+    return SkellamSum("train", attempts, q, sampler, 1e3, 1e3 * z, 5, 2e3)  # type: ignore[arg-type]  # a Sampler
+
+
+@pytest.mark.parametrize(("z", "q"), [(1.0, 1.0), (4.0, 1.0), (2.0, 0.1), (8.0, 0.5)])
+@pytest.mark.parametrize("order", [1.25, 2.0, 5.5, 64.0])
+def test_skellam_sums_count_by_their_own_bound_and_never_below_it(
+    z: float, q: float, order: float
+) -> None:
+    """The accountant minimises over orders; one order, fixed beforehand, can only cost more."""
+    events = [skellam(z, q, attempts=3)]
+    best = skellam_epsilon(events, shares=2, delta=1e-5, adjacency=Adjacency.ADD_REMOVE)
+    found = rdp(events, 2, order)
+    assert converted_epsilon(found, 1e-5, order) >= best - 1e-9
+    gaussian = rdp([event(z, q, attempts=3)], 2, order)
+    assert found >= gaussian * (1 - 1e-9)
+    if order >= 2:  # below, D_2 stands in
+        assert found <= gaussian * 1.02 + 1e-4  # at this grid the two noises are nearly one
+
+
+def test_skellam_noise_of_another_l1_sensitivity_costs_more() -> None:
+    one, more = skellam(0.01), dataclasses.replace(skellam(0.01), sensitivity_l1=2.2e3)
+    assert rdp([more], 1, 4.0) > rdp([one], 1, 4.0)
 
 
 class OtherNoise(NoisedSum):

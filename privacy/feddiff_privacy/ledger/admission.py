@@ -38,14 +38,14 @@ import math
 from collections.abc import Sequence
 
 from feddiff_privacy.accountant import analytic_epsilon, epsilon
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 from feddiff_privacy.ledger.balance import Balance
 from feddiff_privacy.ledger.entries import Rule
 from feddiff_privacy.ledger.errors import BudgetRefusedError
 from feddiff_privacy.ledger.renyi_filter import gaussian_mu_within, rdp, rdp_budget
 
 
-def admission_rule(balance: Balance, events: Sequence[NoisedSum], shares: int) -> Rule:
+def admission_rule(balance: Balance, events: Sequence[Event], shares: int) -> Rule:
     """The rule by which a plan fits.
 
     Args:
@@ -92,7 +92,7 @@ def left(balance: Balance) -> float | None:
 
 
 @functools.lru_cache(maxsize=256)
-def joint_epsilon(events: tuple[NoisedSum, ...], shares: int, delta: float) -> float:
+def joint_epsilon(events: tuple[Event, ...], shares: int, delta: float) -> float:
     """ε at δ of one plan's events by privacy loss distributions (owners ask for the same one)."""
     return epsilon(events, shares=shares, delta=delta)
 

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 from feddiff_privacy.ledger.entries import Close, Entry, Header, LineError, Reserve, Spend
 from feddiff_privacy.ledger.renyi_filter import fsum_or_inf, rdp
 
@@ -48,7 +48,7 @@ class Reservation:
         return next((e.attempts for e in self.reserve.events if e.phase == phase), 0)
 
     @property
-    def spent_events(self) -> tuple[NoisedSum, ...]:
+    def spent_events(self) -> tuple[Event, ...]:
         """The events with the attempts that were spent."""
         return tuple(
             replace(event, attempts=self.spent[event.phase])
@@ -57,7 +57,7 @@ class Reservation:
         )
 
     @property
-    def charged_events(self) -> tuple[NoisedSum, ...]:
+    def charged_events(self) -> tuple[Event, ...]:
         """The events with the attempts that the filter counts."""
         whole = self.is_open or (self.reserve.rule == "pld" and self.spent.total() > 0)
         return self.reserve.events if whole else self.spent_events

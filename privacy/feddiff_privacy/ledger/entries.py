@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Literal
 import rfc8785
 
 from feddiff_privacy.errors import PrivacyError
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event, event_from_json
 
 FORMAT = "feddiff-ledger"
 VERSION = 1
@@ -91,7 +91,7 @@ class Reserve:
     """
 
     plan: str
-    events: tuple[NoisedSum, ...]
+    events: tuple[Event, ...]
     shares: int
     evidence: str
     rule: Rule
@@ -193,9 +193,9 @@ def _entry(kind: str, values: dict[str, Any]) -> Entry:
     return classes[kind](**values)
 
 
-def _events(values: list[Mapping[str, object]]) -> tuple[NoisedSum, ...]:
+def _events(values: list[Mapping[str, object]]) -> tuple[Event, ...]:
     try:
-        events = tuple(NoisedSum.from_json(value) for value in values)
+        events = tuple(event_from_json(value) for value in values)
     except (PrivacyError, OverflowError) as error:
         raise LineError(f"events: {error}") from None
     phases = [event.phase for event in events]

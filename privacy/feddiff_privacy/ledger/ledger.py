@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 from feddiff_privacy.ledger.admission import admission_rule
 from feddiff_privacy.ledger.balance import Balance
 from feddiff_privacy.ledger.chain import MOST_FILE_BYTES
@@ -43,7 +43,7 @@ _SPEND_BYTES = 256  # a spend or close line, at most
 class AttemptLedger(Protocol):
     """What a node needs of a ledger."""
 
-    def reserve(self, plan: bytes, events: Sequence[NoisedSum], shares: int) -> int:
+    def reserve(self, plan: bytes, events: Sequence[Event], shares: int) -> int:
         """Set a plan's budget aside; returns the reservation, or raises before an overspend."""
 
     def spend(self, reservation: int, phase: str) -> None:
@@ -116,7 +116,7 @@ class Ledger:
         finally:
             self._file.close()
 
-    def reserve(self, plan: bytes, events: Sequence[NoisedSum], shares: int) -> int:
+    def reserve(self, plan: bytes, events: Sequence[Event], shares: int) -> int:
         """Set the budget of a plan aside, at its most attempts.
 
         Args:

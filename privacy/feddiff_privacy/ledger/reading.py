@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event
 from feddiff_privacy.ledger.admission import joint_epsilon, left
 from feddiff_privacy.ledger.balance import Balance, Reservation
 from feddiff_privacy.ledger.chain import Chain
@@ -127,12 +127,17 @@ def spent_epsilon(balance: Balance) -> tuple[float, SpentRule]:
 
 
 def _planned(spent: list[Reservation], delta: float) -> float:
-    """Joint ε of all plans; where observers differ, each event as its own observer faces it."""
+    """Joint ε of all plans; where observers differ, each event as its own observer faces it.
+
+    Infinite where the plans drew different noises: no accountant composes the two in one.
+    """
+    if len({type(event) for held in spent for event in held.spent_events}) > 1:
+        return math.inf
     observers = {held.reserve.shares for held in spent}
     if len(observers) <= 1:
         events = tuple(event for held in spent for event in held.spent_events)
         return joint_epsilon(events, observers.pop(), delta) if events else 0.0
-    faced: list[NoisedSum] = []
+    faced: list[Event] = []
     for held in spent:
         scale = math.sqrt(held.reserve.shares)
         faced += [replace(e, share_std=e.share_std * scale) for e in held.spent_events]

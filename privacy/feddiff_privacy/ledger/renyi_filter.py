@@ -15,10 +15,12 @@ import math
 from collections.abc import Iterable, Sequence
 
 import dp_accounting
+import numpy as np
 from dp_accounting.rdp import RdpAccountant
 
 from feddiff_privacy.errors import UnsupportedEventError
-from feddiff_privacy.events import NoisedSum
+from feddiff_privacy.events import Event, NoisedSum, SkellamSum
+from feddiff_privacy.skellam_rdp import sampled_renyi, skellam_renyi
 
 UNLIMITED_REFERENCE = 8.0
 """ε for which the order of a ledger without limit is chosen; it only serves to report."""
@@ -56,26 +58,36 @@ def filter_order(lifetime_epsilon: float | None, delta: float) -> float:
     return max(ORDERS, key=lambda order: rdp_budget(epsilon, delta, order) / order)
 
 
-def rdp(events: Sequence[NoisedSum], shares: int, order: float) -> float:
+def rdp(events: Sequence[Event], shares: int, order: float) -> float:
     """RDP at one order of events, under add/remove of one tile; `inf` where a noise is zero.
 
-    Full batch: α·attempts/(2z²), which holds for the discrete Gaussian as it is (Canonne, Kamath
-    and Steinke 2020, theorem 4), z the noise multiplier facing `shares` shares. Poisson sampling:
-    the accountant of `dp_accounting` (Mironov, Talwar and Zhang 2019, arXiv 1908.10530) at the
-    whole orders beside α, where its sum is finite and exact; (α − 1)·D_α is convex in α (van Erven
-    and Harremoës 2014, corollary 2), so the line between them bounds it. The library's series for
-    other orders does not converge for every rate.
+    Full batch of Gaussian sums: α·attempts/(2z²), which holds for the discrete Gaussian as it is
+    (Canonne, Kamath and Steinke 2020, theorem 4), z the noise multiplier facing `shares` shares.
+    Everything else is bounded at whole orders: Poisson sampling by the accountant of
+    `dp_accounting` (Mironov, Talwar and Zhang 2019, arXiv 1908.10530), whose series for other
+    orders does not converge for every rate; Skellam sums by `skellam_rdp`. (α − 1)·D_α is convex
+    in α (van Erven and Harremoës 2014, corollary 2), so the line between the whole orders beside α
+    bounds it.
 
     Raises:
         UnsupportedEventError: an event outside the vocabulary.
     """
+    parts = []
     for event in events:
-        if type(event) is not NoisedSum:  # a Gaussian's divergence bounds no other noise
+        if type(event) is NoisedSum:
+            one = _gaussian(event.noise_multiplier(shares), event.sampling_rate, order)
+        elif type(event) is SkellamSum:
+            one = _skellam(
+                event.share_std**2 * shares,
+                event.sensitivity,
+                event.sensitivity_l1,
+                event.sampling_rate,
+                order,
+            )
+        else:  # no divergence bounds another noise
             raise UnsupportedEventError(f"the filter does not know {type(event).__name__}")
-    return fsum_or_inf(
-        event.attempts * _one(event.noise_multiplier(shares), event.sampling_rate, order)
-        for event in events
-    )
+        parts.append(event.attempts * one)
+    return fsum_or_inf(parts)
 
 
 def gaussian_mu_within(budget: float, order: float) -> float:
@@ -90,14 +102,14 @@ def fsum_or_inf(values: Iterable[float]) -> float:
 
 
 @functools.lru_cache(maxsize=4096)
-def _one(multiplier: float, sampling_rate: float, order: float) -> float:
+def _gaussian(multiplier: float, sampling_rate: float, order: float) -> float:
     if multiplier == 0:
         return math.inf
     if sampling_rate == 1:
         return order / (2 * multiplier**2)
-    low, high = math.floor(order), math.ceil(order)
+    whole = _whole_orders(order)
     accountant = RdpAccountant(
-        orders=[low, high] if low > 1 else [high],
+        orders=whole,
         neighboring_relation=dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
     )
     accountant.compose(
@@ -105,8 +117,32 @@ def _one(multiplier: float, sampling_rate: float, order: float) -> float:
             sampling_rate, dp_accounting.GaussianDpEvent(multiplier)
         )
     )
-    found = [float(value) for value in accountant.rdp]
-    if low in {high, 1}:  # at α = 1, (α − 1)·D_α is 0: the line gives D_2 itself
-        return found[-1]
+    return _between(order, whole, [float(value) for value in accountant.rdp])
+
+
+@functools.lru_cache(maxsize=4096)
+def _skellam(variance: float, l2: float, l1: float, sampling_rate: float, order: float) -> float:
+    if variance == 0:
+        return math.inf
+    whole = _whole_orders(order)
+    if sampling_rate == 1:
+        found = skellam_renyi(np.array(whole), variance, l2, l1)
+        return _between(order, whole, found.tolist())
+    up_to = np.arange(2, whole[-1] + 1)  # the sum of a sampled order needs all orders below
+    found = sampled_renyi(skellam_renyi(up_to, variance, l2, l1), sampling_rate)
+    return _between(order, whole, [float(found[k - 2]) for k in whole])
+
+
+def _whole_orders(order: float) -> list[int]:
+    """The whole orders beside α, from 2 on."""
+    low, high = math.floor(order), math.ceil(order)
+    return [low, high] if 1 < low < high else [max(2, high)]
+
+
+def _between(order: float, whole: list[int], found: Sequence[float]) -> float:
+    """A bound of D_α from those at whole orders; at α = 1, (α − 1)·D_α is 0."""
+    if len(whole) == 1:
+        return found[0]
+    low, high = whole
     share = order - low
     return ((1 - share) * (low - 1) * found[0] + share * (high - 1) * found[1]) / (order - 1)

@@ -1,0 +1,58 @@
+"""What happens to values before features are learnt on, and the refusal of what would void ε."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from feddiff_privacy.provenance import (
+    ProvenanceError,
+    Public,
+    Step,
+    parse_provenance,
+    require_provenance,
+)
+from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.data.layout import SensorLayout
+from feddiff_secure.errors import UsageError
+from feddiff_secure.model.prior import Prior
+
+
+def preprocessing(layout: SensorLayout, priors: Mapping[str, Prior]) -> list[Step]:
+    """Every step between a file and the features, with its provenance.
+
+    Scaling is by constants alone (`data/scaling.py`: a factor that the file states as a sensor
+    constant, or a fixed map); a file cannot ask for its own minimum or mean.
+    """
+    scalings = [
+        Step(f"scaling of {entry.name}", Public(f"constants of the sensor ({entry.scaling})"))
+        for entry in layout.modalities
+    ]
+    branches = [
+        Step(f"{name} branch {prior.digest[:16]}", parse_provenance(prior.provenance))
+        for name, prior in priors.items()
+    ]
+    return [*scalings, *branches]
+
+
+def check_preprocessing(
+    config: RunConfig, layout: SensorLayout, priors: Mapping[str, Prior]
+) -> None:
+    """Refuse, in the private profile, what would void the guarantee of everything after it.
+
+    Raises:
+        UsageError: a step without provenance, or one whose releases this run does not account for.
+    """
+    if config.profile != "private":
+        return
+    try:
+        spent = require_provenance(preprocessing(layout, priors))
+    except ProvenanceError as error:
+        raise UsageError(
+            str(error), "use a prior of public, simulated or private provenance"
+        ) from error
+    if spent:
+        raise UsageError(
+            f"the prior spent {len(spent)} private releases, which this run does not compose into "
+            "its budget",
+            "use a prior of public or simulated provenance",
+        )
