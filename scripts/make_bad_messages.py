@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from bad_log_messages import ROWS
 
 from feddiff_crypto.encoding import Value, encode
 from feddiff_crypto.identity_file import store_identity
@@ -346,7 +347,7 @@ def files() -> list[Bad]:
 
 def attacks() -> list[Bad]:
     """Every attack."""
-    return [*codec(), *protocol(), *files()]
+    return [*codec(), *protocol(), *files(), *(Bad(*row) for row in ROWS)]
 
 
 def readme() -> str:
