@@ -27,21 +27,27 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from encrypted_seeds import encrypted_seeds
+from log_vectors import LEAVES, attestation, witnessed
 
+from feddiff_crypto.attest.dsse import Envelope, parse_envelope
+from feddiff_crypto.attest.statement import Statement, parse_statement
+from feddiff_crypto.canonical_json import canonical_json
 from feddiff_crypto.encoding import Value, decode, encode
 from feddiff_crypto.errors import CryptoError
-from feddiff_crypto.he import custodian_messages as c
-from feddiff_crypto.he import round_messages as r
-from feddiff_crypto.he.ciphertexts import Ciphertexts
-from feddiff_crypto.he.messages import EncryptedAggregate, EncryptedInput, SumSignature
-from feddiff_crypto.he.parameters import DEGREE
 from feddiff_crypto.identity_file import parse_identity, store_identity
+from feddiff_crypto.jcs import jcs, parse_jcs
 from feddiff_crypto.keys import IdentityKey
 from feddiff_crypto.masking import messages as m
 from feddiff_crypto.randomness import VectorRandom
 from feddiff_crypto.registry_file import RegistryFile, parse_registry
 from feddiff_crypto.rotation import Rotation, parse_rotation
 from feddiff_crypto.shamir import Share
+from feddiff_crypto.tlog.checkpoint import parse_checkpoint
+from feddiff_crypto.tlog.log import Log, parse_log
+from feddiff_crypto.tlog.note import Note, parse_note
+from feddiff_crypto.tlog.proof import Proof, parse_proof
+from feddiff_crypto.tlog.witness import WitnessState, parse_witness_state
 
 SLOWEST: Final = 1.0  # seconds an input may take
 MEMORY: Final = 2**30  # bytes above the start
@@ -53,6 +59,10 @@ ODD: Final[tuple[Value, ...]] = (
     np.zeros((0, 32), np.uint8), np.zeros((2, 82), np.uint8), np.zeros(0, np.uint32),
     np.zeros((2, 2), np.uint32), np.zeros((), np.uint64), np.zeros(3, np.float64),
 )  # fmt: skip
+ODD_JSON: Final[tuple[Any, ...]] = (
+    None, True, 0, 1, -1, 2**53, 2**63, 10**30, 0.5, 1e300, "", "\n", "a b", "ann", "é", "A" * 64,
+    "0" * 64, "\ud800", "====", "AAAA", "a" * 600, [], [1], [[]], {}, {"a": 1}, {"sha256": "00"},
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ class Parser:
     write: Callable[[Any], bytes]
     seeds: tuple[bytes, ...]
     is_message: bool = False  # whether its bytes are of the codec, so that fields can be changed
+    to_json: Callable[[Any], bytes] | None = None  # what writes it, if its bytes are JSON
 
     @property
     def longest(self) -> int:
@@ -79,49 +90,29 @@ def _message(kind: Any, *seeds: Any) -> Parser:
     )
 
 
-def _encrypted_parsers(sealed: dict[str, bytes]) -> dict[str, Parser]:
-    """The messages that only encrypted rounds have. Those with a key or a chunk are long."""
-    seeded = Ciphertexts(np.ones((1, 1, DEGREE), np.uint64), np.zeros((1, 64), np.uint8))
-    whole = Ciphertexts(np.ones((1, 2, DEGREE), np.uint64), np.zeros((0, 64), np.uint8))
-    aggregate = EncryptedAggregate(CONTEXT, ("ann", "bob"), bytes(32), whole)
-    signatures = {"ann": bytes(64), "bob": bytes(64)}
-    opened = r.OpenedSecrets({"ann": bytes(32)}, {"bob": bytes(32)})
-    shares, delivered = (
-        m.SealedShares(CONTEXT, "ann", sealed),
-        m.DeliveredShares(CONTEXT, "ann", sealed),
-    )
-    key = c.CustodianKey(CONTEXT, "carl", bytes(c.PUBLIC_KEY_BYTES), bytes(32), bytes(64))
-    row = np.zeros(4 * 5 + 16, np.uint8)
+def log_parsers() -> dict[str, Parser]:
+    """The parsers of transparency logs and attestations."""
+    log, _, proof, state = witnessed()
+    (signed,) = attestation()["vectors"]
+    note, checkpoint = proof.note.to_bytes(), proof.note.text.encode()
+    envelope, statement = signed["envelope"].encode(), signed["statement"].encode()
     return {
-        "keyed-shares": _message(
-            r.KeyedShares,
-            r.KeyedShares(shares, {}),
-            r.KeyedShares(shares, dict.fromkeys(sealed, bytes(r.SEALED_KEY_BYTES))),
+        "json": Parser(
+            lambda data: parse_jcs(data, "json", MAX_INPUT), jcs, log.leaves, to_json=jcs
         ),
-        "keyed-delivery": _message(
-            r.KeyedDelivery,
-            r.KeyedDelivery(delivered, b""),
-            r.KeyedDelivery(delivered, bytes(r.SEALED_KEY_BYTES)),
+        "log": Parser(parse_log, Log.to_bytes, (log.to_bytes(), jcs(LEAVES[0]) + b"\n")),
+        "note": Parser(parse_note, Note.to_bytes, (note,)),
+        "checkpoint": Parser(
+            lambda data: parse_checkpoint(data.decode("latin-1")),
+            lambda read: read.text.encode(),
+            (checkpoint, b"a\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"),
         ),
-        "encrypted-input": _message(
-            EncryptedInput, EncryptedInput(CONTEXT, "ann", bytes(32), seeded)
+        "witness-state": Parser(
+            parse_witness_state, WitnessState.to_bytes, (state,), to_json=canonical_json
         ),
-        "encrypted-aggregate": _message(EncryptedAggregate, aggregate),
-        "encrypted-consistency": _message(
-            r.EncryptedConsistency,
-            r.EncryptedConsistency(CONTEXT, "ann", bytes(64), bytes(64)),
-        ),
-        "decrypt-request": _message(
-            r.DecryptRequest, r.DecryptRequest(CONTEXT, signatures, opened)
-        ),
-        "sum-signature": _message(SumSignature, SumSignature(CONTEXT, "ann", bytes(32), bytes(64))),
-        "custodian-key": _message(c.CustodianKey, key),
-        "custodian-delivery": _message(c.CustodianDelivery, c.CustodianDelivery(delivered, key)),
-        "custody-request": _message(c.CustodyRequest, c.CustodyRequest(aggregate, signatures)),
-        "sealed-sums": _message(
-            c.SealedSums, c.SealedSums(CONTEXT, "carl", {"ann": row, "bob": row})
-        ),
-        "receive-request": _message(c.ReceiveRequest, c.ReceiveRequest(CONTEXT, row, opened)),
+        "log-proof": Parser(parse_proof, Proof.to_bytes, (proof.to_bytes(),)),
+        "envelope": Parser(parse_envelope, Envelope.to_bytes, (envelope,), to_json=jcs),
+        "statement": Parser(parse_statement, Statement.to_bytes, (statement,), to_json=jcs),
     }
 
 
@@ -162,7 +153,7 @@ def parsers() -> dict[str, Parser]:
             m.UnmaskReply(CONTEXT, "ann", {"ann": bytes(33)}, {"bob": bytes(33)}),
             m.UnmaskReply(CONTEXT, "ann", {"ann": bytes(33), "bob": bytes(33)}, {}),
         ),
-        **_encrypted_parsers(sealed),
+        **{name: _message(kind, *seeds) for name, (kind, seeds) in encrypted_seeds().items()},
         "share": Parser(
             lambda data: Share.from_bytes(1, data), lambda share: share.to_bytes(), (bytes(33),)
         ),
@@ -175,12 +166,15 @@ def parsers() -> dict[str, Parser]:
             parse_registry,
             lambda known: known.to_bytes(),
             (registry.to_bytes(), registry.revoke("bob", "left").to_bytes()),
+            to_json=canonical_json,
         ),
         "rotation-file": Parser(
             parse_rotation,
             lambda rotation: rotation.to_bytes(),
             (Rotation.sign("ann", ann, bob).to_bytes(),),
+            to_json=canonical_json,
         ),
+        **log_parsers(),
     }
 
 
@@ -209,6 +203,8 @@ def mutate(parser: Parser, random: np.random.Generator, start: bytes = b"") -> b
     seed = start or parser.seeds[random.integers(len(parser.seeds))]
     if parser.is_message and random.random() < 0.4:
         seed = _change_field(seed, random)
+    elif parser.to_json is not None and random.random() < 0.4:
+        seed = _change_json(seed, parser.to_json, random)
     data = bytearray(seed)
     for _ in range(random.integers(0, 5)):
         _change_bytes(data, parser.seeds, random)
@@ -228,6 +224,34 @@ def _change_field(seed: bytes, random: np.random.Generator) -> bytes:
     else:
         fields[name] = ODD[random.integers(len(ODD))]
     return encode(fields)
+
+
+def _change_json(seed: bytes, write: Callable[[Any], bytes], random: np.random.Generator) -> bytes:
+    """The JSON text with one value, at any depth, changed, removed or added, in its one form."""
+    try:
+        root = inside = json.loads(seed)
+    except ValueError:  # libFuzzer keeps broken inputs too
+        return seed
+    while isinstance(inside, dict | list) and inside:
+        places = [*inside] if isinstance(inside, dict) else range(len(inside))
+        place = places[random.integers(len(places))]
+        if random.random() < 0.5 and isinstance(inside[place], dict | list):
+            inside = inside[place]
+            continue
+        match random.integers(8):
+            case 0:
+                del inside[place]
+            case 1 if isinstance(inside, dict):
+                inside["extra"] = inside[place]
+            case 1:
+                inside.append(inside[place])
+            case _:
+                inside[place] = ODD_JSON[random.integers(len(ODD_JSON))]
+        break
+    try:
+        return write(root)
+    except (ValueError, TypeError):  # no such text: a lone surrogate, or not in RFC 8785
+        return seed
 
 
 def _change_bytes(data: bytearray, seeds: tuple[bytes, ...], random: np.random.Generator) -> None:

@@ -1,6 +1,6 @@
 """Write tests/crypto/bad_messages: one small file a known attack on a parser, and their README.
 
-    python -m scripts.make_bad_messages
+    python scripts/make_bad_messages.py
 
 A file is named `parser--attack.bin`. The table below says which error refuses it and which words
 that error's message has. A test checks that this script still makes the files, and that each is
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from bad_encrypted_messages import rows_of_encrypted_mode
+from bad_log_messages import ROWS
 
 from feddiff_crypto.encoding import Value, encode
 from feddiff_crypto.identity_file import store_identity
@@ -23,7 +25,6 @@ from feddiff_crypto.masking import messages as m
 from feddiff_crypto.randomness import VectorRandom
 from feddiff_crypto.registry_file import RegistryFile
 from feddiff_crypto.rotation import Rotation
-from scripts.bad_encrypted_messages import rows_of_encrypted_mode
 
 FOLDER: Final = Path(__file__).parents[1] / "tests" / "crypto" / "bad_messages"
 CONTEXT: Final = bytes(range(32))
@@ -348,7 +349,7 @@ def files() -> list[Bad]:
 def attacks() -> list[Bad]:
     """Every attack."""
     encrypted = [Bad(*row) for row in rows_of_encrypted_mode()]
-    return [*codec(), *protocol(), *encrypted, *files()]
+    return [*codec(), *protocol(), *encrypted, *files(), *(Bad(*row) for row in ROWS)]
 
 
 def readme() -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from log_vectors import attestation, tlog
 
 import feddiff_crypto
 from feddiff_crypto import keys
@@ -226,6 +227,7 @@ def whole_round() -> dict[str, Any]:
 def build() -> dict[str, str]:
     """File name → its text."""
     suites = {
+        "attest": attestation(),
         "codec": codec(),
         "fixedpoint": fixedpoint(),
         "hkdf": hkdf(),
@@ -233,6 +235,7 @@ def build() -> dict[str, str]:
         "round": whole_round(),
         "sealing": sealing(),
         "shamir": shamir(),
+        "tlog": tlog(),
     }
     return {
         f"{name}.json": json.dumps(suite, indent=1, ensure_ascii=False) + "\n"

@@ -1,8 +1,10 @@
 """Identity keys that sign, agreement keys that share a secret, and the labels that keep uses apart.
 
-Every signature and every derived key begins with a label that names its one purpose, a constant
-here beside the types. Two purposes never share a label, so what was made for one is worthless for
-another.
+Every derived key and every signature of a digest begins with a label that names its one purpose, a
+constant beside the types. Two purposes never share a label, so what was made for one is worthless
+for another. Formats that others define (checkpoints, cosignatures, attestations) fix their signed
+bytes and leave no room for our labels; `domains` shows why none of them can be taken for another or
+for a labelled digest, and `sign_message` refuses whatever is not of the stated domain.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from feddiff_crypto.domains import LABEL_PREFIX, Domain, domain_of
 from feddiff_crypto.errors import KeyInvalidError, RosterError, SignatureInvalidError
 from feddiff_crypto.randomness import RandomBytes
 
@@ -74,11 +77,24 @@ class IdentityPublic:
         Raises:
             SignatureInvalidError: it is not.
         """
+        self._verify(signature, _signed(label, digest), label.decode())
+
+    def verify_message(self, signature: bytes, domain: Domain, message: bytes) -> None:
+        """Return if `signature` is this identity's over `message` of `domain`; raise otherwise.
+
+        Raises:
+            SignatureInvalidError: it is not, or `message` is of another domain.
+        """
+        if domain_of(message) is not domain:
+            raise SignatureInvalidError(f"the signed bytes are no {domain.value}")
+        self._verify(signature, message, domain.value)
+
+    def _verify(self, signature: bytes, message: bytes, purpose: str) -> None:
         try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, _signed(label, digest))
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
         except InvalidSignature:
             raise SignatureInvalidError(
-                f"no valid signature {label.decode()!r} under identity {self.fingerprint}"
+                f"no valid signature {purpose!r} under identity {self.fingerprint}"
             ) from None
 
     @property
@@ -113,8 +129,27 @@ class IdentityKey:
         return IdentityPublic(private.public_key().public_bytes_raw())
 
     def sign(self, label: bytes, digest: bytes) -> bytes:
-        """Sign `digest` for the purpose `label`: 64 bytes."""
+        """Sign `digest` for the purpose `label`: 64 bytes.
+
+        Raises:
+            ValueError: `label` is none of this project's.
+        """
         return Ed25519PrivateKey.from_private_bytes(self.raw).sign(_signed(label, digest))
+
+    def sign_message(self, domain: Domain, message: bytes) -> bytes:
+        """Sign bytes whose form another specification fixes: 64 bytes.
+
+        Args:
+            domain: what the signature is for.
+            message: the signed bytes, which `domains.domain_of` puts into `domain` and so into no
+                other: the signature serves this purpose alone.
+
+        Raises:
+            ValueError: `message` is not of `domain`.
+        """
+        if domain_of(message) is not domain:
+            raise ValueError(f"the message to sign is no {domain.value}")
+        return Ed25519PrivateKey.from_private_bytes(self.raw).sign(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +260,8 @@ class AgreementKey:
 
 
 def _signed(label: bytes, digest: bytes) -> bytes:
+    if not label.startswith(LABEL_PREFIX) or b"\x00" in label:
+        raise ValueError(f"{label!r} is not a label that begins with {LABEL_PREFIX!r}")
     return label + b"\x00" + digest
 
 

@@ -16,6 +16,7 @@ from feddiff_crypto.errors import CryptoError
 from feddiff_crypto.shamir import SHARE_BYTES
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+sys.path.append(str(SCRIPTS))  # the scripts import each other
 INPUTS = 20_000
 MAX_GROWTH = 2**28  # bytes of peak memory, above the start, that all inputs of a parser may take
 

@@ -17,6 +17,8 @@ from feddiff_crypto.errors import (
     SignatureInvalidError,
 )
 from feddiff_crypto.keys import (
+    ADVERTISE_LABEL,
+    CONSISTENCY_LABEL,
     AgreementKey,
     AgreementPublic,
     IdentityKey,
@@ -79,29 +81,37 @@ def test_a_point_of_low_order_is_refused(point: bytes) -> None:
 
 
 def test_a_signature_holds_for_its_label_and_digest_only() -> None:
-    signature = IDENTITY.sign(b"label", b"digest")
-    IDENTITY.public.verify(signature, b"label", b"digest")
+    signature = IDENTITY.sign(CONSISTENCY_LABEL, b"digest")
+    IDENTITY.public.verify(signature, CONSISTENCY_LABEL, b"digest")
     other = IdentityKey.generate(RANDOM).public
     for identity, label, digest, forged in (
-        (IDENTITY.public, b"other", b"digest", signature),
-        (IDENTITY.public, b"label", b"other", signature),
-        (other, b"label", b"digest", signature),
-        (IDENTITY.public, b"label", b"digest", bytes([signature[0] ^ 1]) + signature[1:]),
-        (IDENTITY.public, b"label", b"digest", b""),
-        (IdentityPublic(b"\xff" * 32), b"label", b"digest", signature),
+        (IDENTITY.public, ADVERTISE_LABEL, b"digest", signature),
+        (IDENTITY.public, CONSISTENCY_LABEL, b"other", signature),
+        (other, CONSISTENCY_LABEL, b"digest", signature),
+        (IDENTITY.public, CONSISTENCY_LABEL, b"digest", bytes([signature[0] ^ 1]) + signature[1:]),
+        (IDENTITY.public, CONSISTENCY_LABEL, b"digest", b""),
+        (IdentityPublic(b"\xff" * 32), CONSISTENCY_LABEL, b"digest", signature),
     ):
         with pytest.raises(SignatureInvalidError):
             identity.verify(forged, label, digest)
 
 
+@pytest.mark.parametrize("label", [b"", b"label", b"DSSEv1 ", ADVERTISE_LABEL + b"\x00"])
+def test_a_label_that_could_be_another_kind_of_message_is_refused(label: bytes) -> None:
+    with pytest.raises(ValueError, match="label"):
+        IDENTITY.sign(label, b"digest")
+    with pytest.raises(ValueError, match="label"):
+        IDENTITY.public.verify(bytes(64), label, b"digest")
+
+
 def test_the_registry_names_the_party_whose_signature_fails() -> None:
     registry = Registry({"ann": IDENTITY.public})
-    registry.verify("ann", IDENTITY.sign(b"l", b"d"), b"l", b"d")
+    registry.verify("ann", IDENTITY.sign(ADVERTISE_LABEL, b"d"), ADVERTISE_LABEL, b"d")
     with pytest.raises(SignatureInvalidError, match="ann") as caught:
-        registry.verify("ann", bytes(64), b"l", b"d")
+        registry.verify("ann", bytes(64), ADVERTISE_LABEL, b"d")
     assert caught.value.party == "ann"
     with pytest.raises(RosterError, match="bob"):
-        registry.verify("bob", bytes(64), b"l", b"d")
+        registry.verify("bob", bytes(64), ADVERTISE_LABEL, b"d")
 
 
 def test_a_registry_stays_as_it_was_pinned() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from feddiff_crypto.shamir import Share, combine
 
 FOLDER = Path(feddiff_crypto.__file__).parent / "vectors"
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_vectors.py"
+sys.path.append(str(SCRIPT.parent))  # the scripts import each other
 
 
 def read(name: str) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Signed statements about files: DSSE envelopes around in-toto Statements."""

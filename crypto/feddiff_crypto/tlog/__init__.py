@@ -1,0 +1,1 @@
+"""Append-only logs that owners witness: Merkle trees, checkpoints, cosignatures, offline proofs."""
