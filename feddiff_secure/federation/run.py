@@ -135,7 +135,7 @@ def simulate(
         trained.events,
         tile=prepared.tile,
         support=prepared.dataset.layout.support,
-        priors=[f"{m} branch {p.digest[:16]}: {p.provenance}" for m, p in features.priors.items()],
+        priors=features.provenance,
     )
     clock.lap("account")
     releases = plan.rounds + (plan.nominal_tiles is None)
