@@ -2,7 +2,7 @@
 
     python scripts/make_embedding.py --steps 2500 --out embedding.safetensors
 
-made feddiff_secure/model/priors/embedding.safetensors (6 minutes on one shared core,
+made feddiff_secure/model/priors/embedding.safetensors (4 minutes on one shared core,
 OMP_NUM_THREADS=1). No measured data is read. Every step draws its sensor and its classes from
 (seed, step). The loss is the supervised contrastive one of Khosla et al., arXiv 2004.11362,
 equation 2: spectra of one class attract, all others in the batch repel.
