@@ -36,6 +36,12 @@ _FINGERPRINT_LABEL: Final = b"feddiff-secure v1 identity fingerprint"
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
+_CURVE_PRIME: Final = 2**255 - 19
+_ORDER_EIGHT_Y: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+# y of the eight points whose order divides 8: (0, ±1), (±√−1, 0), and four of order 8.
+_LOW_ORDER_Y: Final = frozenset(
+    {0, 1, _CURVE_PRIME - 1, _ORDER_EIGHT_Y, _CURVE_PRIME - _ORDER_EIGHT_Y}
+)
 _PARTY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -64,12 +70,17 @@ class IdentityPublic:
 
     Raises:
         ValueError: not 32 bytes.
+        KeyInvalidError: a point of low order, under which anybody can make signatures that verify
+            (Chalkias, Garillot and Nikolaenko 2020, ePrint 2020/1244, section 2).
     """
 
     raw: bytes
 
     def __post_init__(self) -> None:
         _check_length("identity public key", self.raw, KEY_BYTES)
+        y = int.from_bytes(self.raw, "little") & (2**255 - 1)  # without the sign of x
+        if y % _CURVE_PRIME in _LOW_ORDER_Y:
+            raise KeyInvalidError("identity public key: a point of low order")
 
     def verify(self, signature: bytes, label: bytes, digest: bytes) -> None:
         """Return if `signature` is this identity's over `label` and `digest`; raise otherwise.

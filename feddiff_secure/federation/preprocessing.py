@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from feddiff_privacy.provenance import (
     ProvenanceError,
@@ -14,10 +14,10 @@ from feddiff_privacy.provenance import (
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.layout import SensorLayout
 from feddiff_secure.errors import UsageError
-from feddiff_secure.model.prior import Prior
+from feddiff_secure.model.psi import FrozenNetwork
 
 
-def preprocessing(layout: SensorLayout, priors: Mapping[str, Prior]) -> list[Step]:
+def preprocessing(layout: SensorLayout, networks: Sequence[FrozenNetwork]) -> list[Step]:
     """Every step between a file and the features, with its provenance.
 
     Scaling is by constants alone (`data/scaling.py`: a factor that the file states as a sensor
@@ -27,15 +27,12 @@ def preprocessing(layout: SensorLayout, priors: Mapping[str, Prior]) -> list[Ste
         Step(f"scaling of {entry.name}", Public(f"constants of the sensor ({entry.scaling})"))
         for entry in layout.modalities
     ]
-    branches = [
-        Step(f"{name} branch {prior.digest[:16]}", parse_provenance(prior.provenance))
-        for name, prior in priors.items()
-    ]
-    return [*scalings, *branches]
+    frozen = [Step(network.name, parse_provenance(network.provenance)) for network in networks]
+    return [*scalings, *frozen]
 
 
 def check_preprocessing(
-    config: RunConfig, layout: SensorLayout, priors: Mapping[str, Prior]
+    config: RunConfig, layout: SensorLayout, networks: Sequence[FrozenNetwork]
 ) -> None:
     """Refuse, in the private profile, what would void the guarantee of everything after it.
 
@@ -45,7 +42,7 @@ def check_preprocessing(
     if config.profile != "private":
         return
     try:
-        spent = require_provenance(preprocessing(layout, priors))
+        spent = require_provenance(preprocessing(layout, networks))
     except ProvenanceError as error:
         raise UsageError(
             str(error), "use a prior of public, simulated or private provenance"

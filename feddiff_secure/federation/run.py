@@ -110,7 +110,7 @@ def simulate(
     _check_available(config)
     prepared = prepare(config)
     features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
-    check_preprocessing(config, prepared.dataset.layout, features.priors)
+    check_preprocessing(config, prepared.dataset.layout, features.networks)
     check_labelled(prepared)
     clock.lap("data")
     plan = make_plan(
@@ -149,7 +149,7 @@ def simulate(
         trained.events,
         tile=prepared.tile,
         support=prepared.dataset.layout.support,
-        priors=[f"{m} branch {p.digest[:16]}: {p.provenance}" for m, p in features.priors.items()],
+        priors=features.provenance,
         lifetime_epsilon=largest_epsilon(books),
     )
     clock.lap("account")

@@ -1,7 +1,8 @@
 """ψ, the public feature map: from a tile's pixels to the fixed features the model is linear in.
 
 For each modality ψ concatenates one or more parts; a part takes a descriptor of the pixel or of
-its tile and expands it by random Fourier features of norm 1. Dividing by √(number of parts) over
+its tile (of a spectrum: the public embedding, and diffusion features) and expands it by random
+Fourier features of norm 1. Dividing by √(number of parts) over
 all modalities bounds the norm of the whole by 1. An absent modality has no ψ and adds nothing to
 the scores `Σ_m W_m ψ_m`. Everything here is public: seeds, scales, sensor constants and the
 digests of the priors travel in the model file, and a map that is read back is checked against
@@ -29,6 +30,7 @@ from feddiff_secure.model.descriptors import (
     pixels,
     tile_means,
 )
+from feddiff_secure.model.embedding import OUTPUTS, SpectralEmbedding, shipped_embedding
 from feddiff_secure.model.features import FEATURES, hsi_features, lidar_features
 from feddiff_secure.model.inputs import height_and_intensity
 from feddiff_secure.model.prior import Prior, load_prior
@@ -40,20 +42,21 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
-FORMAT = 1
+FORMAT = 2
 PART_FEATURES = 512  # random Fourier features a part
 SCALES: Mapping[tuple[str, str], tuple[float, ...]] = MappingProxyType(
     {
         ("hsi", "descriptor"): (0.7,),
-        ("hsi", "tile"): (2.0,),
-        ("hsi", "diffusion"): (1.0, 4.0),
+        ("hsi", "tile"): (1.5,),
+        ("hsi", "diffusion"): (4.0,),
+        ("hsi", "embedding"): (1.5, 5.0),
         ("lidar", "descriptor"): (4.0, 12.0),  # divided by √C: more channels lie further apart
         ("lidar", "diffusion"): (2.0,),
     }
 )
 """Inverse kernel widths, one a part, of every source (docs/results.md says how they were chosen).
 A wide kernel puts a class's pixels close together, which is what survives noise; a narrow one
-tells similar classes apart. `tile` parts describe the tile's mean."""
+tells similar classes apart. `tile` parts describe the tile's mean spectrum."""
 
 _HINT = "the model file is damaged, or was made by another version or with another prior"
 
@@ -64,7 +67,8 @@ class Part:
 
     Attributes:
         modality: "hsi" or "lidar".
-        source: "descriptor", "tile" (the descriptor of the tile's mean) or "diffusion".
+        source: "embedding", "diffusion", "descriptor" (no network), or "tile" (the embedding,
+            else the descriptor, of the tile's mean).
         projection: the random Fourier features that expand it.
     """
 
@@ -85,6 +89,19 @@ class Part:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class FrozenNetwork:
+    """A network that ψ is computed with and that no run trains.
+
+    Attributes:
+        name: its kind and the beginning of its digest.
+        provenance: what its file says it was trained on.
+    """
+
+    name: str
+    provenance: str
+
+
 @dataclass(frozen=True)
 class FeatureMap:
     """The public map ψ of one sensor layout.
@@ -95,6 +112,7 @@ class FeatureMap:
         seed: public seed of the projections.
         parts: in order; those of one modality are concatenated in this order.
         priors: the branches the diffusion parts read, by modality.
+        embedding: the public embedding of spectra; None where no part reads it.
     """
 
     layout: SensorLayout
@@ -102,6 +120,7 @@ class FeatureMap:
     seed: int
     parts: tuple[Part, ...]
     priors: Mapping[str, Prior] = field(default_factory=dict)
+    embedding: SpectralEmbedding | None = None
 
     @staticmethod
     def public(
@@ -109,7 +128,7 @@ class FeatureMap:
         *,
         tile: int,
         seed: int = 0,
-        diffusion: bool = True,
+        learned: bool = True,
         priors: Mapping[str, Prior] | None = None,
     ) -> FeatureMap:
         """The default map of a layout.
@@ -118,13 +137,14 @@ class FeatureMap:
             layout: the sensors.
             tile: side of a tile, ≥ 1.
             seed: public seed of the projections.
-            diffusion: whether to use the priors.
+            learned: whether to use the frozen networks; without them a spectrum is described by
+                its DCT, for comparison.
             priors: branches to use instead of the shipped ones, by modality.
 
         Raises:
-            DataError: a shipped prior is missing or damaged.
+            DataError: a shipped prior, or the embedding, is missing or damaged.
         """
-        kinds = _kinds(layout, tile, diffusion=diffusion)
+        kinds = _kinds(layout, tile, learned=learned)
         needed = {modality for modality, source in kinds if source == "diffusion"}
         loaded = {m: (priors or {}).get(m) or load_prior(m) for m in sorted(needed)}
         parts = tuple(
@@ -133,7 +153,7 @@ class FeatureMap:
                 source,
                 FourierProjection(
                     seed=(seed, list(SCALES).index((modality, source)), number),
-                    inputs=_inputs(layout, modality, source),
+                    inputs=_inputs(layout, modality, source, learned=learned),
                     features=PART_FEATURES,
                     scale=scale,
                 ),
@@ -141,7 +161,31 @@ class FeatureMap:
             for modality, source in kinds
             for number, scale in enumerate(_scales(layout, modality, source))
         )
-        return FeatureMap(layout=layout, tile=tile, seed=seed, parts=parts, priors=loaded)
+        return FeatureMap(
+            layout=layout,
+            tile=tile,
+            seed=seed,
+            parts=parts,
+            priors=loaded,
+            embedding=shipped_embedding() if ("hsi", "embedding") in kinds else None,
+        )
+
+    @property
+    def networks(self) -> list[FrozenNetwork]:
+        """Every frozen network that ψ is computed with."""
+        found = [
+            FrozenNetwork(f"{name} branch {prior.digest[:16]}", prior.provenance)
+            for name, prior in self.priors.items()
+        ]
+        if self.embedding is not None:
+            name = f"hsi embedding {self.embedding.digest[:16]}"
+            found.append(FrozenNetwork(name, self.embedding.provenance))
+        return found
+
+    @property
+    def provenance(self) -> list[str]:
+        """What every frozen network says it was trained on, one line each."""
+        return [f"{network.name}: {network.provenance}" for network in self.networks]
 
     @property
     def widths(self) -> dict[str, int]:
@@ -196,13 +240,14 @@ class FeatureMap:
                 "use data of the sensors the model was trained for",
             )
         a_tile = values.shape[2] * values.shape[3]
-        rows, means = pixels(values), tile_means(values)
-        describe = hsi_descriptor if modality == "hsi" else lidar_descriptor
+        rows = pixels(values)
         found: dict[str, Floats] = {}
         if "descriptor" in wanted:
-            found["descriptor"] = describe(rows)
+            found["descriptor"] = (hsi_descriptor if modality == "hsi" else lidar_descriptor)(rows)
+        if self.embedding is not None and "embedding" in wanted:
+            found["embedding"] = self.embedding(rows, self._resampling)
         if "tile" in wanted:
-            found["tile"] = np.repeat(describe(means), a_tile, axis=0)
+            found["tile"] = np.repeat(self._of_means(tile_means(values)), a_tile, axis=0)
         if "diffusion" in wanted and modality == "hsi":
             found["diffusion"] = self._hsi_diffusion(rows)
         if "diffusion" in wanted and modality == "lidar":
@@ -210,6 +255,11 @@ class FeatureMap:
             assert known is not None  # `_kinds` gives unknown layouts no diffusion part
             found["diffusion"] = lidar_features(self.priors["lidar"], values[:, list(known)])
         return found
+
+    def _of_means(self, spectra: Floats) -> Floats:
+        if self.embedding is None:
+            return hsi_descriptor(spectra)
+        return self.embedding(spectra, self._resampling)
 
     def _hsi_diffusion(self, spectra: Floats) -> Floats:
         """Diffusion features of the spectrum's shape, and its level, which they leave out."""
@@ -232,6 +282,7 @@ class FeatureMap:
             "seed": self.seed,
             "parts": [part.to_dict() for part in self.parts],
             "priors": {modality: prior.digest for modality, prior in sorted(self.priors.items())},
+            "embedding": None if self.embedding is None else self.embedding.digest,
         }
 
     @staticmethod
@@ -259,9 +310,8 @@ class FeatureMap:
         if not isinstance(parts, list) or not isinstance(fields.get("priors"), dict):
             raise DataError("feature map: parts or priors are missing", _HINT)
         layout = SensorLayout.from_dict(fields.get("layout") or {})
-        rebuilt = FeatureMap.public(
-            layout, tile=tile, seed=seed, diffusion=bool(fields["priors"]), priors=priors
-        )
+        learned = bool(fields["priors"]) or fields.get("embedding") is not None
+        rebuilt = FeatureMap.public(layout, tile=tile, seed=seed, learned=learned, priors=priors)
         described = rebuilt.to_dict()
         for key in sorted(set(described) | set(fields)):
             if described.get(key) != fields.get(key):
@@ -269,19 +319,17 @@ class FeatureMap:
         return rebuilt
 
 
-def _kinds(layout: SensorLayout, tile: int, *, diffusion: bool) -> list[tuple[str, str]]:
+def _kinds(layout: SensorLayout, tile: int, *, learned: bool) -> list[tuple[str, str]]:
     """Which parts a layout has."""
     kinds: list[tuple[str, str]] = []
     if layout.get("hsi") is not None:
-        kinds += [("hsi", "descriptor")]
-        if diffusion:
-            kinds += [("hsi", "diffusion")]
+        kinds += [("hsi", s) for s in (("embedding", "diffusion") if learned else ("descriptor",))]
         if tile > 1:
             kinds += [("hsi", "tile")]
     lidar = layout.get("lidar")
     if lidar is not None:
         kinds += [("lidar", "descriptor")]
-        if diffusion and height_and_intensity(lidar.channels) is not None:
+        if learned and height_and_intensity(lidar.channels) is not None:
             kinds += [("lidar", "diffusion")]
     return kinds
 
@@ -296,10 +344,12 @@ def _scales(layout: SensorLayout, modality: str, source: str) -> tuple[float, ..
     return scales
 
 
-def _inputs(layout: SensorLayout, modality: str, source: str) -> int:
+def _inputs(layout: SensorLayout, modality: str, source: str, *, learned: bool) -> int:
     """Length of the descriptor that a part expands."""
     if source == "diffusion":
         return FEATURES + 1 if modality == "hsi" else FEATURES
+    if modality == "hsi" and learned:
+        return OUTPUTS
     found = layout.get(modality)
     assert found is not None
     channels = len(found.channels)

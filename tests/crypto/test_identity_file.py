@@ -124,7 +124,7 @@ def test_what_stands_above_a_sealed_key_cannot_be_exchanged() -> None:
 
 
 def test_a_public_key_that_is_not_the_private_keys_is_refused() -> None:
-    forged = StoredIdentity("ann", IdentityPublic(bytes(32)), None, KEY.raw)
+    forged = StoredIdentity("ann", IdentityPublic(b"\x02" * 32), None, KEY.raw)
     with pytest.raises(DecodeError, match="public"):
         forged.open()
 

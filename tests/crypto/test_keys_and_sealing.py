@@ -28,6 +28,7 @@ from feddiff_crypto.keys import (
     is_party_name,
 )
 from feddiff_crypto.randomness import VectorRandom
+from feddiff_crypto.registry_file import RegistryFile, parse_registry
 from feddiff_crypto.sealing import TAG_BYTES, seal, unseal
 
 RANDOM = VectorRandom(b"keys")
@@ -202,3 +203,45 @@ def test_a_changed_ciphertext_does_not_open() -> None:
 def test_the_two_directions_of_a_pair_have_different_keys() -> None:
     back = seal(b"share", key=BOB, peer=ALICE.public, context=b"c", sender="bob", recipient="alice")
     assert back[:5] != sealed()[:5]  # one key and nonce would give one keystream
+
+
+PRIME = 2**255 - 19
+D = -121665 * pow(121666, -1, PRIME) % PRIME
+
+
+def order(y: int, limit: int = 9) -> int | None:
+    """The order of the edwards25519 point with this y, by plain arithmetic; None beyond `limit`."""
+    square = (y * y - 1) * pow(D * y * y + 1, -1, PRIME) % PRIME
+    x = pow(square, (PRIME + 3) // 8, PRIME)
+    if (x * x - square) % PRIME:
+        x = x * pow(2, (PRIME - 1) // 4, PRIME) % PRIME
+    assert (x * x - square) % PRIME == 0, "not on the curve"
+    at, count = (x, y), 1
+    while at != (0, 1) and count < limit:
+        k = D * at[0] * x * at[1] * y % PRIME
+        at = (
+            (at[0] * y + x * at[1]) * pow(1 + k, -1, PRIME) % PRIME,
+            (at[1] * y + at[0] * x) * pow(1 - k, -1, PRIME) % PRIME,
+        )
+        count += 1
+    return count if at == (0, 1) else None
+
+
+def test_identity_keys_of_low_order_are_refused_in_every_encoding() -> None:
+    """Under such a key anybody's signature verifies."""
+    assert {order(y) for y in keys._LOW_ORDER_Y} == {1, 2, 4, 8}
+    assert len(keys._LOW_ORDER_Y) == 5
+    for y in keys._LOW_ORDER_Y:
+        for encoded in (y, y + PRIME):  # not canonical, where it fits 255 bits
+            if encoded >= 2**255:
+                continue
+            for sign in (0, 2**255):
+                with pytest.raises(KeyInvalidError, match="low order"):
+                    IdentityPublic((encoded | sign).to_bytes(32, "little"))
+
+
+def test_a_registry_file_with_an_identity_of_low_order_is_refused() -> None:
+    good = RegistryFile({}).put("ann", IDENTITY.public)
+    raw = next(iter(good.pinned().identities.values())).raw.hex().encode()
+    with pytest.raises(CryptoError):
+        parse_registry(good.to_bytes().replace(raw, bytes(32).hex().encode()))

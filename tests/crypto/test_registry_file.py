@@ -247,6 +247,6 @@ def test_whatever_is_done_a_revoked_key_stays_out_and_a_key_has_one_party(
 
 def test_the_fingerprint_in_a_file_is_checked_against_its_key() -> None:
     data = BOTH.to_bytes()
-    false = IdentityPublic(bytes(32)).fingerprint.encode()
+    false = IdentityPublic(b"\x02" * 32).fingerprint.encode()
     with pytest.raises(DecodeError, match="fingerprint of bob"):
         parse_registry(data.replace(BOB.public.fingerprint.encode(), false))

@@ -280,7 +280,7 @@ def policy(colluders: int) -> LogPolicy:
 def test_the_quorum_is_more_than_half_of_owners_and_colluders(
     owners: int, colluders: int, quorum: int
 ) -> None:
-    registry = Registry({f"p{i}": IdentityPublic(bytes([i]) * 32) for i in range(owners)})
+    registry = Registry({f"p{i}": IdentityPublic(bytes([i + 2]) * 32) for i in range(owners)})
     chosen = LogPolicy(ORIGIN, LOG.public, registry, colluders)
     assert chosen.quorum == quorum
     honest = owners - colluders

@@ -17,6 +17,7 @@ from feddiff_secure.data.layout import ModalityLayout, SensorLayout
 from feddiff_secure.data.tiles import TileBlock
 from feddiff_secure.errors import DataError
 from feddiff_secure.model.descriptors import hsi_descriptor, pixels, tile_means
+from feddiff_secure.model.embedding import shipped_embedding
 from feddiff_secure.model.features import FeatureSettings, hsi_features, lidar_features
 from feddiff_secure.model.inputs import height_and_intensity
 from feddiff_secure.model.prior import load_prior
@@ -222,8 +223,31 @@ def test_psi_is_deterministic_has_norm_one_and_the_stated_widths() -> None:
     assert all(values.dtype == np.float32 for values in found.values())
 
 
+def test_the_tile_part_is_the_embedding_of_the_mean_spectrum() -> None:
+    features, tiles = FeatureMap.public(layout(), tile=2), block(3, 2)
+    assert tiles.hsi is not None
+    means = tile_means(tiles.hsi)
+    at = resampling(30, features.layout.modalities[0].wavelengths_nm)
+    found = features.describe(tiles)["hsi"]
+    assert np.array_equal(found["tile"], np.repeat(shipped_embedding()(means, at), 4, axis=0))
+    assert np.array_equal(found["embedding"], shipped_embedding()(pixels(tiles.hsi), at))
+
+
+def test_every_frozen_network_states_where_it_comes_from() -> None:
+    features = FeatureMap.public(layout(), tile=1)
+    lines = features.provenance
+    assert [line.split()[:2] for line in lines] == [
+        ["hsi", "branch"],
+        ["lidar", "branch"],
+        ["hsi", "embedding"],
+    ]
+    assert all("simulated" in line for line in lines)
+    assert shipped_embedding().digest[:16] in lines[2]
+    assert FeatureMap.public(layout(), tile=1, learned=False).provenance == []
+
+
 def test_an_absent_modality_has_no_psi() -> None:
-    features = FeatureMap.public(layout(), tile=1, diffusion=False)
+    features = FeatureMap.public(layout(), tile=1, learned=False)
     whole = block(3, 1)
     alone = dataclasses.replace(whole, hsi=None)
     found = features.psi(alone)
@@ -238,7 +262,7 @@ def test_an_unknown_lidar_layout_uses_descriptors_alone() -> None:
     assert ("lidar", "diffusion") not in sources
     assert sources == {
         ("lidar", "descriptor"),
-        ("hsi", "descriptor"),
+        ("hsi", "embedding"),
         ("hsi", "diffusion"),
         ("hsi", "tile"),
     }
@@ -247,7 +271,7 @@ def test_an_unknown_lidar_layout_uses_descriptors_alone() -> None:
 
 
 def test_data_of_another_sensor_is_refused() -> None:
-    features = FeatureMap.public(layout(), tile=1, diffusion=False)
+    features = FeatureMap.public(layout(), tile=1, learned=False)
     with pytest.raises(DataError, match="31 channels"):
         features.psi(block(2, 1, bands=31))
 
@@ -263,13 +287,15 @@ def test_a_feature_map_reads_back_through_json() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("format", 2),
+        ("format", 3),
         ("tile", 0),
         ("tile", True),
         ("seed", -1),
         ("seed", 6),
         ("parts", []),
         ("priors", {"hsi": "0" * 64, "lidar": "0" * 64}),
+        ("embedding", "0" * 64),
+        ("embedding", None),
         ("more", 1),
     ],
 )

@@ -23,7 +23,6 @@ from feddiff_secure.cli.main import run_cli
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.layout import ModalityLayout, SensorLayout
 from feddiff_secure.federation.preprocessing import check_preprocessing, preprocessing
-from feddiff_secure.model.prior import load_prior
 from feddiff_secure.model.psi import FeatureMap
 
 RELEASE = NoisedSum("pretrain", 100, 0.1, "poisson", 1000.0, 4000.0, 50)
@@ -82,11 +81,12 @@ def test_what_a_private_encoder_spent_is_handed_back_to_be_composed() -> None:
     assert require_provenance(steps) == [RELEASE, RELEASE]
 
 
-def test_the_shipped_branches_are_simulated_and_scalings_constant() -> None:
-    priors = {name: load_prior(name) for name in ("hsi", "lidar")}
-    steps = preprocessing(LAYOUT, priors)
+def test_the_shipped_networks_are_simulated_and_scalings_constant() -> None:
+    networks = FeatureMap.public(LAYOUT, tile=1).networks
+    steps = preprocessing(LAYOUT, networks)
     assert [type(step.provenance) for step in steps] == [Public, Simulated, Simulated]
-    check_preprocessing(RunConfig(), LAYOUT, priors)
+    assert [step.name.rsplit(" ", 1)[0] for step in steps[1:]] == ["hsi branch", "hsi embedding"]
+    check_preprocessing(RunConfig(), LAYOUT, networks)
 
 
 @pytest.mark.parametrize(("text", "word"), [("trained on Houston", "provenance"), (DP, "compose")])
