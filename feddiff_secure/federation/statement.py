@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_privacy.crosscheck import cross_check
 from feddiff_privacy.events import NoisedSum
 from feddiff_privacy.noise import TAIL_LOG2, share_sum_gap
@@ -137,12 +138,22 @@ def _not_covered(plan: Plan) -> list[str]:
             "Spending over several runs: this version keeps no ledger, so lifetime_epsilon is "
             "null and the epsilons of repeated runs on the same data add up."
         ),
-        (
-            "Security after X25519 is broken: recorded masked vectors can then be opened (row "
-            "masks_broken)."
-        ),
+        _after_the_masks(plan),
         "Honest inputs and liveness: an owner can send a wrong vector or stop a round.",
     ]
     if plan.noise == "none":
         return ["Everything: no noise was added.", *lines[:1]]
     return lines
+
+
+def _after_the_masks(plan: Plan) -> str:
+    if plan.agreement is KeyAgreement.HYBRID:
+        return (
+            "Security after both X25519 and ML-KEM-768 are broken: recorded masked vectors can "
+            "then be opened (row masks_broken). Post-quantum authentication: signatures are "
+            "Ed25519, which protects rounds that were over before it is broken."
+        )
+    return (
+        "Security after X25519 is broken: recorded masked vectors can then be opened (row "
+        "masks_broken)."
+    )
