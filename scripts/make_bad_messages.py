@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from hybrid_bad_messages import hybrid_attacks
 
 from feddiff_crypto.encoding import Value, encode
 from feddiff_crypto.identity_file import store_identity
@@ -241,6 +242,12 @@ def protocol() -> list[Bad]:
     ]
 
 
+def hybrid() -> list[Bad]:
+    """Attacks on the messages of the hybrid key agreement."""
+    rows = hybrid_attacks(CONTEXT)
+    return [Bad(p, attack, data, "DecodeError", words, why) for p, attack, data, words, why in rows]
+
+
 def files() -> list[Bad]:
     """Attacks on keys and registries at rest, and on a single share."""
     identity = store_identity("ann", ANN, None, RANDOM).to_bytes()
@@ -346,7 +353,7 @@ def files() -> list[Bad]:
 
 def attacks() -> list[Bad]:
     """Every attack."""
-    return [*codec(), *protocol(), *files()]
+    return [*codec(), *protocol(), *hybrid(), *files()]
 
 
 def readme() -> str:

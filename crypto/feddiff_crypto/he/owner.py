@@ -279,8 +279,11 @@ def _checked_contributions(opened: OpenedSecrets, held: _Held) -> Contributions:
     is_hybrid = member.agreement is KeyAgreement.HYBRID
     if (opened.contributions is not None) != is_hybrid:
         raise ShareError("opened secrets of another key agreement than the plan's")
-    for dropped, rows in (opened.contributions or {}).items():
+    if opened.contributions is None:
+        return {}
+    for dropped in opened.mask_keys:
+        rows = opened.contributions.get(dropped, {})
         below = [survivor for survivor in opened.self_secrets if survivor < dropped]
         require_contributions(rows, below, is_hybrid=True, party=dropped)
         check_contributions(rows, dropped, member.registry, held.context)
-    return opened.contributions or {}
+    return opened.contributions
