@@ -41,6 +41,36 @@ RANDOM = SecureRandom()
 BYTES = st.binary(min_size=32, max_size=32)
 
 
+@dataclass(frozen=True)
+class GuessedKem(KemKey):
+    """A made-up ML-KEM key of somebody whose public key is known."""
+
+    known: KemPublic
+
+    @property
+    def public(self) -> KemPublic:
+        return self.known
+
+
+@dataclass(frozen=True)
+class GuessedAgreement(AgreementKey):
+    """A made-up X25519 key of somebody whose public key is known."""
+
+    known: AgreementPublic
+
+    @property
+    def public(self) -> AgreementPublic:
+        return self.known
+
+
+def guess_kem(true: KemKey) -> KemKey:
+    return GuessedKem(RANDOM.random_bytes(64), true.public)
+
+
+def guess_agreement(true: AgreementKey) -> AgreementKey:
+    return GuessedAgreement(RANDOM.random_bytes(32), true.public)
+
+
 @dataclass
 class Broken:
     """What an attacker has of one owner: the right private keys, or only some of its own making."""
@@ -76,14 +106,16 @@ def record(agreement: KeyAgreement) -> tuple[Recording, dict[str, Broken]]:
 
 
 def only(broken: str, keys: Mapping[str, Broken]) -> dict[str, Broken]:
-    """The keys of whoever breaks one of the two: the others are of its own making."""
+    """The keys of whoever breaks one of the two; the other's private keys are guessed."""
 
     def part(true: Broken) -> Broken:
-        sealing, made = true.sealing, HybridKey.generate(RANDOM)
+        sealing = true.sealing
         assert isinstance(sealing, HybridKey)
         if broken == "x25519":
-            return Broken(true.mask, made.kem, HybridKey(sealing.agreement, made.kem))
-        return Broken(made.agreement, true.mask_kem, HybridKey(made.agreement, sealing.kem))
+            guessed = HybridKey(sealing.agreement, guess_kem(sealing.kem))
+            return Broken(true.mask, guess_kem(true.mask_kem), guessed)
+        guessed = HybridKey(guess_agreement(sealing.agreement), sealing.kem)
+        return Broken(guess_agreement(true.mask), true.mask_kem, guessed)
 
     return {name: part(true) for name, true in keys.items()}
 
@@ -217,11 +249,17 @@ def test_secrets_of_other_lengths_are_not_concatenated(lengths: tuple[int, int])
 def test_sealing_takes_both_keys_and_opens_with_no_other() -> None:
     ann, bob = HybridKey.generate(RANDOM), HybridKey.generate(RANDOM)
     other = HybridKey.generate(RANDOM)
+    guesses = (
+        HybridKey(other.agreement, bob.kem),
+        HybridKey(bob.agreement, other.kem),
+        HybridKey(guess_agreement(bob.agreement), bob.kem),
+        HybridKey(bob.agreement, guess_kem(bob.kem)),
+    )
     names: dict[str, Any] = {"context": bytes(32), "sender": "ann", "recipient": "bob"}
     sealed = seal(b"share", key=ann, peer=bob.public, **names)
     peer = ann.public.agreement
     assert unseal(sealed, key=bob, peer=peer, **names) == b"share"
-    for key in (HybridKey(other.agreement, bob.kem), HybridKey(bob.agreement, other.kem)):
+    for key in guesses:
         with pytest.raises(ShareError, match="does not open"):
             unseal(sealed, key=key, peer=peer, **names)
     with pytest.raises(ShareError, match="does not open"):
