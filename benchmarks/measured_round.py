@@ -16,6 +16,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from feddiff_crypto.encoding import encode
+from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.masking.context import RoundContext
 from feddiff_crypto.masking.coordinator import CoordinatorStart
@@ -49,16 +51,21 @@ class RoundCost:
 
     owner: float
     coordinator: float
+    setup_bytes: int  # what the lowest owner sends in the first two phases, the longest of all
 
 
 @lru_cache(maxsize=32)  # the owner's row and the coordinator's come from one round
-def least_cost(owners: int, dimension: int) -> RoundCost:
+def least_cost(
+    owners: int, dimension: int, agreement: KeyAgreement = KeyAgreement.X25519
+) -> RoundCost:
     """The least of a few rounds; of one where setting up takes longer than what is measured."""
-    costs = [_measure(owners, dimension) for _ in range(1 if owners > 32 else 3)]
-    return RoundCost(min(c.owner for c in costs), min(c.coordinator for c in costs))
+    costs = [_measure(owners, dimension, agreement) for _ in range(1 if owners > 32 else 3)]
+    return RoundCost(
+        min(c.owner for c in costs), min(c.coordinator for c in costs), costs[0].setup_bytes
+    )
 
 
-def _measure(owners: int, dimension: int) -> RoundCost:
+def _measure(owners: int, dimension: int, agreement: KeyAgreement) -> RoundCost:
     """Five phases; a tenth of the owners drops out between sharing and masked input."""
     random = SecureRandom()
     names = [f"owner-{i:03d}" for i in range(owners)]
@@ -71,7 +78,13 @@ def _measure(owners: int, dimension: int) -> RoundCost:
     survivors = names[: owners - owners // 10]
     element, vector = np.zeros(1, np.uint32), np.ones(dimension, np.uint32)
 
-    start = CoordinatorStart(registry=registry, policy=policy, context=CONTEXT, dimension=dimension)
+    start = CoordinatorStart(
+        registry=registry,
+        policy=policy,
+        context=CONTEXT,
+        dimension=dimension,
+        agreement=agreement,
+    )
     advertised = {
         name: watches[name].time(
             OwnerStart(
@@ -81,6 +94,7 @@ def _measure(owners: int, dimension: int) -> RoundCost:
                 policy=policy,
                 context=CONTEXT,
                 random=random,
+                agreement=agreement,
             ).advertise
         )
         for name in names
@@ -115,4 +129,9 @@ def _measure(owners: int, dimension: int) -> RoundCost:
         for name, (state, _) in signed.items()
     }
     centre.time(lambda: unmasking.finish(replies))
-    return RoundCost(min(watches[name].seconds for name in measured), centre.seconds)
+    setup = (adverts[names[0]].to_message(), shares[names[0]].to_message())
+    return RoundCost(
+        min(watches[name].seconds for name in measured),
+        centre.seconds,
+        sum(len(encode(message)) for message in setup),
+    )

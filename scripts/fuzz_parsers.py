@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,10 +35,14 @@ from feddiff_crypto.attest.statement import Statement, parse_statement
 from feddiff_crypto.canonical_json import canonical_json
 from feddiff_crypto.encoding import Value, decode, encode
 from feddiff_crypto.errors import CryptoError
+from feddiff_crypto.he.round_messages import DecryptRequest, OpenedSecrets
 from feddiff_crypto.identity_file import parse_identity, store_identity
 from feddiff_crypto.jcs import jcs, parse_jcs
 from feddiff_crypto.keys import IdentityKey
 from feddiff_crypto.masking import messages as m
+from feddiff_crypto.masking.contributions import Contributions
+from feddiff_crypto.masking.share_messages import CONTRIBUTION_BYTES, HYBRID_SEALED_BYTES
+from feddiff_crypto.mlkem import KEM_PUBLIC_BYTES
 from feddiff_crypto.randomness import VectorRandom
 from feddiff_crypto.registry_file import RegistryFile, parse_registry
 from feddiff_crypto.rotation import Rotation, parse_rotation
@@ -57,7 +61,8 @@ ODD: Final[tuple[Value, ...]] = (
     0, -1, 2**63 - 1, True, 0.5, float("nan"), "", "\n", "ann\nann", "bob\nann", "é", "a" * 65,
     "\n".join(f"p{i:03d}" for i in range(101)), b"", bytes(31), bytes(33), bytes(64), bytes(4000),
     np.zeros((0, 32), np.uint8), np.zeros((2, 82), np.uint8), np.zeros(0, np.uint32),
-    np.zeros((2, 2), np.uint32), np.zeros((), np.uint64), np.zeros(3, np.float64),
+    np.zeros((2, 2), np.uint32), np.zeros((), np.uint64), np.zeros(3, np.float64), bytes(1184),
+    np.zeros((0, 1200), np.uint8), np.zeros((1, 1200), np.uint8), np.zeros((1, 1170), np.uint8),
 )  # fmt: skip
 ODD_JSON: Final[tuple[Any, ...]] = (
     None, True, 0, 1, -1, 2**53, 2**63, 10**30, 0.5, 1e300, "", "\n", "a b", "ann", "é", "A" * 64,
@@ -128,6 +133,10 @@ def parsers() -> dict[str, Parser]:
     registry = RegistryFile({}).put("ann", ann.public).put("bob", bob.public)
     scalars: dict[str, Value] = {"b": True, "f": -0.5, "i": -2, "s": "señal", "y": b"\x00\xff"}
     arrays: dict[str, Value] = {"v": np.arange(6, dtype=np.uint32).reshape(2, 3), "w": np.zeros(0)}
+    kem_keys = (b"k" * KEM_PUBLIC_BYTES, b"l" * KEM_PUBLIC_BYTES)
+    hybrid = replace(adverts[0], kem_mask_key=kem_keys[0], kem_sealing_key=kem_keys[1])
+    hybrid_row = {"bob": b"1" * HYBRID_SEALED_BYTES}
+    contributed = {"bob": b"3" * CONTRIBUTION_BYTES}
     vector32, vector64 = np.arange(5, dtype=np.uint32), np.arange(3, dtype=np.uint64)
     return {
         "codec": Parser(decode, encode, (encode({}), encode(scalars), encode(arrays)), True),
@@ -135,6 +144,23 @@ def parsers() -> dict[str, Parser]:
         "roster": _message(m.Roster, m.Roster(CONTEXT, tuple(adverts))),
         "sealed-shares": _message(m.SealedShares, m.SealedShares(CONTEXT, "ann", sealed)),
         "delivered-shares": _message(m.DeliveredShares, m.DeliveredShares(CONTEXT, "ann", sealed)),
+        "hybrid-advertise": _message(m.Advertise, hybrid),
+        "hybrid-roster": _message(m.Roster, m.Roster(CONTEXT, (hybrid,))),
+        "hybrid-sealed-shares": _message(
+            m.SealedShares,
+            m.SealedShares(CONTEXT, "ann", hybrid_row, contributed),
+            m.SealedShares(CONTEXT, "cy", hybrid_row, {}),
+        ),
+        "hybrid-delivered-shares": _message(
+            m.DeliveredShares,
+            m.DeliveredShares(CONTEXT, "cy", hybrid_row, contributed),
+            m.DeliveredShares(CONTEXT, "ann", hybrid_row, {}),
+        ),
+        "hybrid-decrypt-request": _message(
+            DecryptRequest,
+            DecryptRequest(CONTEXT, {"bob": bytes(64)}, _opened({"cy": contributed})),
+            DecryptRequest(CONTEXT, {"bob": bytes(64)}, _opened({"ann": {}})),
+        ),
         "masked-input": _message(
             m.MaskedInput,
             m.MaskedInput(CONTEXT, "ann", vector32),
@@ -176,6 +202,11 @@ def parsers() -> dict[str, Parser]:
         ),
         **log_parsers(),
     }
+
+
+def _opened(contributions: Contributions) -> OpenedSecrets:
+    dropped = dict.fromkeys(contributions, b"d" * 32)
+    return OpenedSecrets({"bob": b"s" * 32}, dropped, contributions)
 
 
 def check(parser: Parser, data: bytes) -> bool:

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from bad_encrypted_messages import rows_of_encrypted_mode
 from bad_log_messages import ROWS
+from hybrid_bad_messages import hybrid_attacks
 
 from feddiff_crypto.encoding import Value, encode
 from feddiff_crypto.identity_file import store_identity
@@ -243,6 +244,12 @@ def protocol() -> list[Bad]:
     ]
 
 
+def hybrid() -> list[Bad]:
+    """Attacks on the messages of the hybrid key agreement."""
+    rows = hybrid_attacks(CONTEXT)
+    return [Bad(p, attack, data, "DecodeError", words, why) for p, attack, data, words, why in rows]
+
+
 def files() -> list[Bad]:
     """Attacks on keys and registries at rest, and on a single share."""
     identity = store_identity("ann", ANN, None, RANDOM).to_bytes()
@@ -349,7 +356,8 @@ def files() -> list[Bad]:
 def attacks() -> list[Bad]:
     """Every attack."""
     encrypted = [Bad(*row) for row in rows_of_encrypted_mode()]
-    return [*codec(), *protocol(), *encrypted, *files(), *(Bad(*row) for row in ROWS)]
+    logs = [Bad(*row) for row in ROWS]
+    return [*codec(), *protocol(), *encrypted, *hybrid(), *files(), *logs]
 
 
 def readme() -> str:

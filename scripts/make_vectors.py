@@ -3,8 +3,10 @@
     python scripts/make_vectors.py
 
 Each file is a JSON object {"about": …, "vectors": […]}; byte strings are hex. The bytes that stand
-for randomness come from `VectorRandom`, so the files are the same each time. A test checks that
-this script still makes the files that are in the package, and another one the code against them.
+for randomness come from `VectorRandom`, so the files are the same each time; ML-KEM-768, whose
+encapsulation cannot be told its randomness, comes from `mlkem.json`, which is not made here. A test
+checks that this script still makes the files that are in the package, and another one the code
+against them.
 """
 
 from __future__ import annotations
@@ -21,11 +23,16 @@ import feddiff_crypto
 from feddiff_crypto import keys
 from feddiff_crypto.encoding import Value, canonical_digest, encode
 from feddiff_crypto.fixedpoint import Grid, round_nearest
+from feddiff_crypto.hybrid import HybridPublic
 from feddiff_crypto.keys import AgreementKey, IdentityKey, Registry, derive
 from feddiff_crypto.masking.context import RoundContext
+from feddiff_crypto.masking.contributions import contribution, seal_contribution
 from feddiff_crypto.masking.coordinator import CoordinatorStart
+from feddiff_crypto.masking.mask_keys import HybridMaskKey
 from feddiff_crypto.masking.owner import OwnerStart
 from feddiff_crypto.masking.policy import Policy
+from feddiff_crypto.masking.seeds import hybrid_pairwise_seed
+from feddiff_crypto.mlkem import Encapsulation, KemPublic
 from feddiff_crypto.prg import MaskSeed, add_masks
 from feddiff_crypto.randomness import VectorRandom
 from feddiff_crypto.sealing import seal
@@ -140,6 +147,64 @@ def sealing() -> dict[str, Any]:
     return {"about": about, "vectors": [vector]}
 
 
+def mlkem() -> dict[str, Any]:
+    """The published vector of ML-KEM-768, as it is in the package."""
+    published: dict[str, Any] = json.loads((FOLDER / "mlkem.json").read_text(encoding="utf-8"))
+    return published
+
+
+class PublishedKey(KemPublic):
+    """The public key of `mlkem.json`, to which its one ciphertext is always encapsulated."""
+
+    @classmethod
+    def read(cls) -> PublishedKey:
+        """The key of the file."""
+        return cls(bytes.fromhex(mlkem()["vectors"][0]["public_key"]))
+
+    def encapsulate(self) -> Encapsulation:
+        """The secret and ciphertext of the file."""
+        (known,) = mlkem()["vectors"]
+        return Encapsulation(bytes.fromhex(known["secret"]), bytes.fromhex(known["ciphertext"]))
+
+
+def hybrid() -> dict[str, Any]:
+    """Every derivation of the hybrid key agreement, between ann and bob."""
+    random, kem = VectorRandom(b"hybrid"), PublishedKey.read()
+    before, context, plaintext = (random.random_bytes(n) for n in (32, 32, 66))
+    sender, recipient = AgreementKey.generate(random), AgreementKey.generate(random)
+    identity, secret = IdentityKey.generate(random), random.random_bytes(32)
+    mask_key = HybridMaskKey.derive(secret, "ann", before)
+    ours = contribution(secret, "ann", "bob", context)
+    names: dict[str, Any] = {"sender": "ann", "recipient": "bob", "context": context}
+    peer = HybridPublic(recipient.public, kem)
+    seed = hybrid_pairwise_seed(
+        ours,
+        key=mask_key.agreement,
+        party="ann",
+        peer_key=recipient.public,
+        peer="bob",
+        context=context,
+    )
+    vector = {
+        "context": before.hex(),
+        "context_with_roster": context.hex(),
+        "mask_secret_of_ann": secret.hex(),
+        "mask_key_x25519": mask_key.agreement.raw.hex(),
+        "mask_key_mlkem_seed": mask_key.kem.seed.hex(),
+        "mask_public_mlkem": mask_key.kem.public.raw.hex(),
+        "contribution_ann_to_bob": ours.hex(),
+        "sealed_contribution": seal_contribution(ours, peer=kem, identity=identity, **names).hex(),
+        "identity_of_ann": identity.raw.hex(),
+        "bob_x25519": recipient.raw.hex(),
+        "pairwise_seed": seed.key.hex(),
+        "sealing_key_of_ann": sender.raw.hex(),
+        "plaintext": plaintext.hex(),
+        "sealed": seal(plaintext, key=sender, peer=peer, **names).hex(),
+    }
+    about = "hybrid key agreement; bob's ML-KEM-768 key and the one encapsulation: mlkem.json"
+    return {"about": about, "vectors": [vector]}
+
+
 def fixedpoint() -> dict[str, Any]:
     """Real values on the grid and in the ring."""
     values = np.array([0.0, 0.25, 0.75, -0.25, -0.75, 1.5, -1000.125])
@@ -231,6 +296,8 @@ def build() -> dict[str, str]:
         "codec": codec(),
         "fixedpoint": fixedpoint(),
         "hkdf": hkdf(),
+        "hybrid": hybrid(),
+        "mlkem": mlkem(),
         "prg": prg(),
         "round": whole_round(),
         "sealing": sealing(),

@@ -41,6 +41,10 @@ class RegistryRefusedError(CryptoError):
     """A change to the pinned registry that its rules do not allow, or a party it does not pin."""
 
 
+class HybridUnavailableError(CryptoError):
+    """This machine has no ML-KEM-768; the message says what is missing."""
+
+
 class RevokedKeyError(RegistryRefusedError):
     """An identity key that was revoked."""
 

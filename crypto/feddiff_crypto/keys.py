@@ -259,15 +259,22 @@ class AgreementKey:
         """The 32-byte secret shared with `peer` for the purpose `label`, bound to `context`.
 
         Raises:
+            KeyInvalidError: as `exchange`.
+        """
+        return derive(self.exchange(peer), label, context)
+
+    def exchange(self, peer: AgreementPublic) -> bytes:
+        """The bare 32-byte X25519 result, only ever an input of `derive`.
+
+        Raises:
             KeyInvalidError: `peer` is a point of low order, which gives everyone the same
                 result (RFC 7748, section 6.1).
         """
         private = X25519PrivateKey.from_private_bytes(self.raw)
         try:
-            shared = private.exchange(X25519PublicKey.from_public_bytes(peer.raw))
+            return private.exchange(X25519PublicKey.from_public_bytes(peer.raw))
         except ValueError:
             raise KeyInvalidError(f"public key {peer.raw.hex()} is of low order") from None
-        return derive(shared, label, context)
 
 
 def _signed(label: bytes, digest: bytes) -> bytes:

@@ -90,6 +90,14 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
             rich_help_panel=_OWNERS,
         ),
     ] = None,
+    key_agreement: Annotated[
+        str | None,
+        typer.Option(
+            help="x25519, or hybrid (X25519 and ML-KEM-768: recorded vectors stay masked unless "
+            "both are broken). Default: x25519.",
+            rich_help_panel=_OWNERS,
+        ),
+    ] = None,
     rounding: Annotated[
         str | None,
         typer.Option(

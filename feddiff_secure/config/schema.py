@@ -19,6 +19,7 @@ from feddiff_secure.errors import UsageError
 
 Topology = Literal["paired", "mixed", "split"]
 Aggregation = Literal["masked", "encrypted", "plain"]
+KeyAgreementName = Literal["x25519", "hybrid"]
 Rounding = Literal["nearest", "stochastic"]
 Noise = Literal["distributed", "local", "none"]
 UnitName = Literal["tile", "pixel"]
@@ -28,6 +29,7 @@ Engine = Literal["local", "flare"]
 CHOICES: dict[str, tuple[str, ...]] = {
     "topology": get_args(Topology),
     "aggregation": get_args(Aggregation),
+    "key_agreement": get_args(KeyAgreementName),
     "rounding": get_args(Rounding),
     "noise": get_args(Noise),
     "mechanism": get_args(Mechanism),
@@ -68,6 +70,8 @@ class RunConfig:
         aggregation: how the owners' vectors are summed.
         custodian: whether a party of its own decrypts, with aggregation `encrypted`; otherwise the
             owners do.
+        key_agreement: of the owners, for masks and sealed shares; `hybrid` is X25519 and
+            ML-KEM-768.
         rounding: of an owner's sum onto the integer grid.
         ring_bits: 32 or 64: integers of the masked sum; 64 doubles the upload.
         noise: who adds how much noise; None for the default (`none` at ε = inf).
@@ -102,6 +106,7 @@ class RunConfig:
     topology: Topology = "paired"
     aggregation: Aggregation = "masked"
     custodian: bool = False
+    key_agreement: KeyAgreementName = "x25519"
     rounding: Rounding = "nearest"
     ring_bits: int = 32
     noise: Noise | None = None
@@ -250,6 +255,11 @@ class RunConfig:
                 "aggregation plain shows the coordinator single updates, which carry only a "
                 "share of distributed noise",
                 "use --noise local, or --aggregation masked",
+            )
+        if self.aggregation == "plain" and self.key_agreement != "x25519":
+            raise UsageError(
+                f"key_agreement {self.key_agreement} with aggregation plain: no keys are agreed on",
+                "leave out --key-agreement, or use --aggregation masked",
             )
         if self.ring_bits not in {32, 64}:
             raise UsageError(f"ring_bits is {self.ring_bits}", "use 32 or 64")

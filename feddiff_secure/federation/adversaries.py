@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_privacy.accountant import epsilon
 from feddiff_privacy.events import Event
 from feddiff_privacy.guarantee import Adjacency
@@ -49,7 +50,12 @@ def adversary_rows(plan: Plan) -> list[tuple[str, int, str]]:
         reason = "no noise is added: nothing is guaranteed against anybody"
         names = ("outsider", "coordinator", "curious_owner", CALIBRATED, "masks_broken")
         return [(name, 0, reason) for name in names]
-    masks = "pairwise masks hold (X25519, HKDF-SHA256, AES-256-CTR)"
+    if plan.agreement is KeyAgreement.HYBRID:
+        masks = "pairwise masks hold (X25519 or ML-KEM-768, HKDF-SHA256, AES-256-CTR)"
+        broken = "both X25519 and ML-KEM-768 broken, or AES"
+    else:
+        masks = "pairwise masks hold (X25519, HKDF-SHA256, AES-256-CTR)"
+        broken = "X25519 or AES broken"
     rows = [
         (
             "outsider",
@@ -64,7 +70,11 @@ def adversary_rows(plan: Plan) -> list[tuple[str, int, str]]:
             ("coordinator", 1, own),
             ("curious_owner", 1, own),
             (CALIBRATED, 1, own),
-            ("masks_broken", 1, "every recorded vector is unmasked later; own noise remains"),
+            (
+                "masks_broken",
+                1,
+                "every recorded vector is unmasked later; own noise remains",
+            ),
         ]
     two = (
         "; with two owners the sum less one's own vector is the other's noised update"
@@ -90,10 +100,7 @@ def adversary_rows(plan: Plan) -> list[tuple[str, int, str]]:
         (
             "masks_broken",
             1,
-            (
-                "every recorded masked vector is opened later (X25519 or AES broken): one noise "
-                "share is left"
-            ),
+            f"every recorded masked vector is opened later ({broken}): one noise share is left",
         ),
     ]
 

@@ -95,6 +95,7 @@ class CustodianNode:
             context=attempt_context(plan, phase, *index, model),
             dimension=plan.grid(phase).dimension,
             random=self._random,
+            agreement=plan.agreement,
         )
         return {"ready": True}
 

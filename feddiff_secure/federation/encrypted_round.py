@@ -84,6 +84,7 @@ def _play(
         policy=plan.policy,
         context=attempt_context(plan, attempt.phase, attempt.round_index, attempt.attempt, model),
         dimension=dimension,
+        agreement=plan.agreement,
     )
     # 1. advertise: fresh keys, signed by pinned identities → the roster of this attempt.
     adverts = ask(exchange, "advertise", {key: {} for key in ready}, Advertise.from_message)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from feddiff_crypto.encoding import Value
-from feddiff_crypto.errors import CryptoError
+from feddiff_crypto.errors import CryptoError, HybridUnavailableError
 from feddiff_crypto.keys import Registry
 from feddiff_privacy.errors import PrivacyError
 from feddiff_secure.federation.plan import Plan
@@ -53,10 +53,13 @@ def accepted_plan(message: Message, owners: Registry) -> Plan:
 
     Raises:
         RefusalError: not a plan, or one whose numbers do not hold, or of other owners.
+        HybridUnavailableError: a plan of hybrid key agreement on a machine without ML-KEM-768.
     """
     try:
         plan = Plan.from_json(take(message, "plan", bytes))
         check_plan(plan)
+    except HybridUnavailableError:
+        raise  # leaves the node by its own name: nothing is wrong with the plan
     except (ValueError, CryptoError, PrivacyError, ArithmeticError, RecursionError) as error:
         raise RefusalError("plan_refused") from error
     if plan.owners != owners.parties:

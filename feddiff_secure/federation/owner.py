@@ -250,6 +250,7 @@ class Owner:
             policy=plan.policy,
             context=attempt.context,
             random=self._random,
+            agreement=plan.agreement,
         )
         if plan.aggregation == "encrypted":
             dimension = plan.grid(attempt.phase).dimension

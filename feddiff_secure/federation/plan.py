@@ -16,6 +16,7 @@ from typing import Any
 import rfc8785
 
 from feddiff_crypto.errors import PolicyError
+from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.masking.policy import Policy
 from feddiff_privacy.calibrate import calibrate, count_noise_multiplier
 from feddiff_privacy.errors import PrivacyError
@@ -44,6 +45,7 @@ class Plan:
         dropouts: d. colluders: c.
         aggregation: `masked`, `encrypted` or `plain`.
         custodian: name of the party that decrypts in encrypted mode; None where the owners do.
+        key_agreement: `x25519`, or `hybrid` for X25519 and ML-KEM-768.
         rounding: `nearest` or `stochastic`.
         ring_bits: 32 or 64, of the ring ℤ₂ᵏ.
         noise: `distributed`, `local` or `none`.
@@ -71,6 +73,7 @@ class Plan:
     colluders: int
     aggregation: str
     custodian: str | None
+    key_agreement: str
     rounding: str
     ring_bits: int
     noise: str
@@ -94,6 +97,11 @@ class Plan:
     def policy(self) -> Policy:
         """Threshold and honest shares, from n, d and c."""
         return Policy(owners=len(self.owners), dropouts=self.dropouts, colluders=self.colluders)
+
+    @property
+    def agreement(self) -> KeyAgreement:
+        """How the owners agree on keys, as the protocol's states take it."""
+        return KeyAgreement(self.key_agreement)
 
     @property
     def calibrated_shares(self) -> int:
@@ -217,6 +225,7 @@ def make_plan(
         colluders=config.colluders_for(len(owners)),
         aggregation=config.aggregation,
         custodian=CUSTODIAN if config.custodian else None,
+        key_agreement=config.key_agreement,
         rounding=config.rounding,
         ring_bits=config.ring_bits,
         noise=config.noise_mode,

@@ -5,13 +5,16 @@
 3. The grid is the one whose sensitivity was proven.
 4. An encrypted plan is one for which sums are exact; only such a plan names a custodian.
 5. The count of tiles, where there is one, is noised.
-6. The noise share is sized for the honest shares that remain, not for all owners: the ε of the
+6. Keys are agreed on only where there are masks, in a way that this machine has.
+7. The noise share is sized for the honest shares that remain, not for all owners: the ε of the
    calibrated row, recomputed here for the most attempts an owner answers, is within the target.
 """
 
 from __future__ import annotations
 
 from feddiff_crypto.he.parameters import EncryptedPlan
+from feddiff_crypto.hybrid import KeyAgreement
+from feddiff_crypto.mlkem import require_mlkem
 from feddiff_privacy.accountant import epsilon
 from feddiff_privacy.calibrate import LEAST_FRACTION
 from feddiff_privacy.noise import LEAST_STD
@@ -23,6 +26,7 @@ def check_plan(plan: Plan) -> None:
 
     Raises:
         PolicyError, LimitError: steps 1 and 4.
+        HybridUnavailableError: step 6, on a machine without ML-KEM-768.
         ValueError: any other step.
         PrivacyError: events that no accountant knows.
     """
@@ -33,12 +37,7 @@ def check_plan(plan: Plan) -> None:
         raise ValueError(f"noise {plan.noise} with target epsilon {plan.epsilon}")
     if plan.scale != plan.train_grid.scale:  # 3
         raise ValueError(f"scale {plan.scale}, not {plan.train_grid.scale}")
-    if plan.aggregation == "encrypted":  # 4
-        EncryptedPlan(len(plan.owners), plan.train_grid.dimension, plan.ring_bits)
-        if plan.custodian in plan.owners:
-            raise ValueError(f"the custodian {plan.custodian} is an owner")
-    elif plan.custodian is not None:
-        raise ValueError(f"a custodian with aggregation {plan.aggregation}")
+    _check_aggregation(plan)  # 4, 6
     if plan.attempts < plan.rounds:
         raise ValueError(f"{plan.attempts} attempts for {plan.rounds} rounds")
     if (plan.count_share_std is None) == (plan.nominal_tiles is None):  # 5
@@ -47,6 +46,20 @@ def check_plan(plan: Plan) -> None:
         return
     if plan.count_share_std is not None and plan.count_share_std < LEAST_STD:
         raise ValueError(f"count share {plan.count_share_std} is below {LEAST_STD}")
-    realised = epsilon(plan.events(), shares=plan.calibrated_shares, delta=plan.delta)  # 6
+    realised = epsilon(plan.events(), shares=plan.calibrated_shares, delta=plan.delta)  # 7
     if not LEAST_FRACTION * plan.epsilon <= realised <= plan.epsilon:
         raise ValueError(f"epsilon is {realised}, not {plan.epsilon}")
+
+
+def _check_aggregation(plan: Plan) -> None:
+    """Steps 4 and 6."""
+    if plan.aggregation == "encrypted":
+        EncryptedPlan(len(plan.owners), plan.train_grid.dimension, plan.ring_bits)
+        if plan.custodian in plan.owners:
+            raise ValueError(f"the custodian {plan.custodian} is an owner")
+    elif plan.custodian is not None:
+        raise ValueError(f"a custodian with aggregation {plan.aggregation}")
+    if plan.agreement is KeyAgreement.HYBRID:
+        if plan.aggregation == "plain":
+            raise ValueError("hybrid key agreement with aggregation plain")
+        require_mlkem()

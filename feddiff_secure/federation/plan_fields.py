@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 
 from feddiff_crypto.fixedpoint import RING_BITS
+from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.keys import is_party_name
 from feddiff_crypto.masking.policy import MAX_OWNERS
 
@@ -70,6 +71,7 @@ FIELDS: dict[str, Check] = {
     "colluders": _integer(0, MAX_OWNERS),
     "aggregation": _one_of("masked", "encrypted", "plain"),
     "custodian": _or_none(lambda value: isinstance(value, str) and is_party_name(value)),
+    "key_agreement": _one_of(*KeyAgreement),
     "rounding": _one_of("nearest", "stochastic"),
     "ring_bits": lambda value: type(value) is int and value in RING_BITS,
     "noise": _one_of("distributed", "local", "none"),

@@ -85,6 +85,7 @@ def _play(exchange: Exchange, registry: Registry, plan: Plan, attempt: Attempt) 
         context=round_context(plan, attempt.phase, index, attempt.weights),
         dimension=grid.dimension,
         ring_bits=grid.ring_bits,
+        agreement=plan.agreement,
     )
     # 1. advertise: fresh keys, signed by pinned identities → the roster of this attempt.
     adverts = ask(exchange, "advertise", {key: {} for key in ready}, Advertise.from_message)

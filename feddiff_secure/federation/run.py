@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from feddiff_crypto.errors import HybridUnavailableError
 from feddiff_crypto.he.errors import EncryptionUnavailableError
 from feddiff_crypto.he.seal import load_seal
+from feddiff_crypto.mlkem import require_mlkem
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.statement import Statement
@@ -172,6 +174,14 @@ def simulate(
 
 def _check_available(config: RunConfig) -> None:
     """Refuse, before any data is read, a mode that this machine cannot run."""
+    if config.key_agreement == "hybrid":
+        try:
+            require_mlkem()
+        except HybridUnavailableError as error:
+            raise UsageError(
+                f"key_agreement hybrid cannot run here: {error}",
+                "use --key-agreement x25519, or a newer release of the package cryptography",
+            ) from error
     if config.aggregation != "encrypted":
         return
     try:

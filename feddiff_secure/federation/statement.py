@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_privacy.crosscheck import cross_check
 from feddiff_privacy.events import Event, NoisedSum
 from feddiff_privacy.noise import TAIL_LOG2, share_sum_gap
@@ -147,10 +148,7 @@ def _not_covered(config: RunConfig, plan: Plan) -> list[str]:
             "differences between cohorts are bounded by the tile guarantee only."
         ),
         _over_runs(config),
-        (
-            "Security after X25519 is broken: recorded masked vectors can then be opened (row "
-            "masks_broken)."
-        ),
+        _after_the_masks(plan),
         "Honest inputs and liveness: an owner can send a wrong vector or stop a round.",
     ]
     if plan.noise == "none":
@@ -169,4 +167,17 @@ def _over_runs(config: RunConfig) -> str:
         f"{config.holding}: other holdings, other owners, other tools. lifetime_epsilon is the "
         "largest epsilon over those ledgers after this run, towards the observer of the "
         "calibrated row."
+    )
+
+
+def _after_the_masks(plan: Plan) -> str:
+    if plan.agreement is KeyAgreement.HYBRID:
+        return (
+            "Security after both X25519 and ML-KEM-768 are broken: recorded masked vectors can "
+            "then be opened (row masks_broken). Post-quantum authentication: signatures are "
+            "Ed25519, which protects rounds that were over before it is broken."
+        )
+    return (
+        "Security after X25519 is broken: recorded masked vectors can then be opened (row "
+        "masks_broken)."
     )

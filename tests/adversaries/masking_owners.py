@@ -14,6 +14,7 @@ from feddiff_crypto.errors import (
     CryptoError,
 )
 from feddiff_crypto.fixedpoint import RingArray
+from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.keys import ADVERTISE_LABEL, IdentityKey, Registry
 from feddiff_crypto.masking.context import RoundContext
 from feddiff_crypto.masking.messages import (
@@ -54,6 +55,7 @@ class Owners:
     states: dict[str, Any] = field(default_factory=dict)
     persisted: list[bytes] = field(default_factory=list)
     replies: list[UnmaskReply] = field(default_factory=list)
+    agreement: KeyAgreement = KeyAgreement.X25519
 
     def advertise(self) -> dict[str, Advertise]:
         adverts = {}
@@ -65,6 +67,7 @@ class Owners:
                 policy=POLICY,
                 context=self.contexts[name],
                 random=RANDOM,
+                agreement=self.agreement,
             )
             self.states[name], adverts[name] = start.advertise()
         return adverts
@@ -103,27 +106,43 @@ class Owners:
         assert (len(self.replies), len(self.persisted)) == revealed
 
 
-def rostered() -> tuple[Owners, Roster]:
-    owners = Owners()
+def rostered(agreement: KeyAgreement = KeyAgreement.X25519) -> tuple[Owners, Roster]:
+    owners = Owners(agreement=agreement)
     adverts = owners.advertise()
     return owners, Roster(CONTEXT.digest(), tuple(adverts[name] for name in NAMES))
 
 
-def shared() -> tuple[Owners, Roster, bytes, dict[str, DeliveredShares]]:
-    owners, roster = rostered()
+def shared(
+    agreement: KeyAgreement = KeyAgreement.X25519,
+) -> tuple[Owners, Roster, bytes, dict[str, DeliveredShares]]:
+    owners, roster = rostered(agreement)
     sealed = {name: owners.share(name, roster) for name in NAMES}
     context = CONTEXT.with_roster(roster.digest()).digest()
     delivered = {
         name: DeliveredShares(
-            context, name, {other: sealed[other].sealed[name] for other in NAMES if other != name}
+            context,
+            name,
+            {other: sealed[other].sealed[name] for other in NAMES if other != name},
+            _contributions(sealed, name),
         )
         for name in NAMES
     }
     return owners, roster, context, delivered
 
 
-def masked() -> tuple[Owners, bytes]:
-    owners, _, context, delivered = shared()
+def _contributions(sealed: Mapping[str, SealedShares], recipient: str) -> dict[str, bytes] | None:
+    """What those below `recipient` contributed to its masks; None without hybrid key agreement."""
+    rows: dict[str, bytes] = {}
+    for sender, message in sealed.items():
+        if message.contributions is None:
+            return None
+        if sender < recipient:
+            rows[sender] = message.contributions[recipient]
+    return rows
+
+
+def masked(agreement: KeyAgreement = KeyAgreement.X25519) -> tuple[Owners, bytes]:
+    owners, _, context, delivered = shared(agreement)
     for name in NAMES:
         owners.mask(name, delivered[name])
     return owners, context

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import mlkem
 
 from feddiff_crypto.he.seal import load_seal
 from feddiff_secure.cli.main import run_cli
@@ -138,6 +139,7 @@ def test_json_is_one_object_on_stdout(cli: Run, tiny: Path, tmp_path: Path) -> N
         ("--aggregation", "encrypted", "--owners", 5, "--dropouts", 1),
         ("--ring-bits", 64),
         ("--rounding", "stochastic"),
+        ("--key-agreement", "hybrid"),
     ],
 )
 def test_every_offered_mode_runs_and_meets_its_target(
@@ -157,6 +159,7 @@ def test_every_way_of_summing_gives_the_same_model_without_noise(
     modes: list[tuple[object, ...]] = [
         ("masked",), ("plain",), ("encrypted",), ("encrypted", "--custodian"),
         ("masked", "--ring-bits", 64), ("plain", "--ring-bits", 64),
+        ("masked", "--key-agreement", "hybrid"), ("encrypted", "--key-agreement", "hybrid"),
     ]  # fmt: skip
     for i, mode in enumerate(modes):
         out = tmp_path / str(i)
@@ -178,6 +181,17 @@ def test_without_tenseal_encrypted_mode_is_refused_in_two_lines(
     check_refusal(refusal, 2, tmp_path)
     assert "TenSEAL cannot be imported" in refusal[2]
     assert "--aggregation masked" in refusal[2]
+
+
+def test_without_mlkem_the_hybrid_is_refused_in_two_lines(
+    cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, mlkem.__name__, None)  # as in an older release
+    monkeypatch.delattr("cryptography.hazmat.primitives.asymmetric.mlkem")
+    refusal = cli(*small(tiny, tmp_path / "r", "--key-agreement", "hybrid"))
+    check_refusal(refusal, 2, tmp_path)
+    assert "has no ML-KEM-768" in refusal[2]
+    assert "--key-agreement x25519" in refusal[2]
 
 
 def test_without_memory_files_encrypted_mode_is_refused_in_two_lines(
@@ -214,6 +228,8 @@ WRONG_OPTIONS = [
     ("--sampling-rate", 0), ("--sampling-rate", 1.5), ("--no-such-option",), ("--epsilon",),
     ("--test", ""), ("--delta", 0.4), ("--tile", 4), ("--custodian",), ("--rounding", "up"),
     ("--ring-bits", 16), ("--aggregation", "encrypted", "--ring-bits", 64),
+    ("--key-agreement", "sike"),
+    ("--key-agreement", "hybrid", "--aggregation", "plain", "--noise", "local"),
 ]  # fmt: skip
 
 

@@ -31,6 +31,7 @@ def script(name: str) -> Any:
     return module
 
 
+sys.path.append(str(SCRIPTS))  # scripts import each other, as they do when they are run
 FUZZ = script("fuzz_parsers")
 BAD = script("make_bad_messages")
 PARSERS = FUZZ.parsers()

@@ -39,6 +39,7 @@ from feddiff_crypto.he.messages import AGGREGATE_LABEL, EncryptedAggregate, sum_
 from feddiff_crypto.he.owner import Custodian, EncryptedStart
 from feddiff_crypto.he.parameters import MODULUS, EncryptedPlan
 from feddiff_crypto.he.round_messages import DecryptRequest
+from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.masking.context import RoundContext
 from feddiff_crypto.masking.coordinator import CoordinatorStart
@@ -74,6 +75,7 @@ class EncryptedPlay:
     sent: dict[str, dict[str, Any]] = field(default_factory=dict)
     persisted: list[bytes] = field(default_factory=list)
     delivered: dict[str, Any] = field(default_factory=dict)
+    agreement: KeyAgreement = KeyAgreement.X25519
 
     def __post_init__(self) -> None:
         self.names = NAMES[: self.n]
@@ -92,6 +94,7 @@ class EncryptedPlay:
                 policy=self.policy,
                 context=CONTEXT,
                 random=RANDOM,
+                agreement=self.agreement,
             )
             self.states[name] = EncryptedStart(
                 start,
@@ -119,7 +122,11 @@ class EncryptedPlay:
     def opened(self) -> EncryptedOpened:
         """Up to the end of the unmask phase."""
         start = CoordinatorStart(
-            registry=self.registry, policy=self.policy, context=CONTEXT, dimension=self.size
+            registry=self.registry,
+            policy=self.policy,
+            context=CONTEXT,
+            dimension=self.size,
+            agreement=self.agreement,
         )
         sharing, rosters = start.roster(self.ask(0, dict.fromkeys(self.names)))
         shares = self.ask(1, rosters)
@@ -132,6 +139,7 @@ class EncryptedPlay:
                 context=CONTEXT,
                 dimension=self.size,
                 random=RANDOM,
+                agreement=self.agreement,
             )
             self.states["carl"], key = custodian.key(through_the_codec(rosters[self.names[-1]]))
             gathering, delivered = deliver_custodian(

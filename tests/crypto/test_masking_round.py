@@ -22,6 +22,7 @@ from feddiff_crypto.errors import (
     ThresholdError,
 )
 from feddiff_crypto.fixedpoint import Grid, RingArray
+from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.keys import AgreementKey, IdentityKey, Registry
 from feddiff_crypto.masking.context import RoundContext
 from feddiff_crypto.masking.coordinator import CoordinatorStart, RoundSum
@@ -61,6 +62,7 @@ class Round:
     context: RoundContext = field(default_factory=context)
     sent: dict[str, dict[str, Any]] = field(default_factory=dict)  # phase → party → message
     revealed_to: list[bytes] = field(default_factory=list)
+    agreement: KeyAgreement = KeyAgreement.X25519
 
     def run(self) -> RoundSum:
         names = sorted(self.vectors)
@@ -74,6 +76,7 @@ class Round:
                 policy=self.policy,
                 context=self.context,
                 random=RANDOM,
+                agreement=self.agreement,
             )
             for name in names
         }
@@ -83,6 +86,7 @@ class Round:
             context=self.context,
             dimension=first.size,
             ring_bits=first.dtype.itemsize * 8,
+            agreement=self.agreement,
         )
 
         def exchange(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from feddiff_crypto.he.ciphertexts import Ciphertexts
 from feddiff_crypto.he.messages import EncryptedAggregate, EncryptedInput, SumSignature
 from feddiff_crypto.he.parameters import DEGREE
 from feddiff_crypto.masking import messages as m
+from feddiff_crypto.masking.share_messages import CONTRIBUTION_BYTES, HYBRID_SEALED_BYTES
+from feddiff_crypto.mlkem import KEM_PUBLIC_BYTES
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -29,6 +32,13 @@ CHUNK = Ciphertexts(np.ones((1, 2, DEGREE), np.uint64), np.zeros((0, 64), np.uin
 AGGREGATE = EncryptedAggregate(bytes(32), ("ann",), bytes(32), CHUNK)
 OPENED = r.OpenedSecrets({}, {})
 KEY = c.CustodianKey(bytes(32), "carl", bytes(c.PUBLIC_KEY_BYTES), bytes(32), bytes(64))
+HYBRID_ADVERT = replace(ADVERT, kem_mask_key=bytes(1184), kem_sealing_key=bytes(1184))
+HYBRID_MESSAGES = [
+    (HYBRID_ADVERT, ADVERT),
+    (m.Roster(bytes(32), (HYBRID_ADVERT,)), m.Roster(bytes(32), (ADVERT,))),
+    (m.SealedShares(bytes(32), "ann", {}, {}), m.SealedShares(bytes(32), "ann", {})),
+    (m.DeliveredShares(bytes(32), "ann", {}, {}), m.DeliveredShares(bytes(32), "ann", {})),
+]
 MESSAGES = [
     ADVERT,
     m.Roster(bytes(32), (ADVERT,)),
@@ -90,3 +100,13 @@ def test_every_message_has_the_fields_that_the_page_gives_it(message: Any) -> No
     table = PAGE.split("## Messages")[1].split("What is computed")[0]
     (line,) = re.findall(rf"^\|.*\| `{message.KIND}` \| (.*) \|$", table, re.MULTILINE)
     assert set(message.to_message()) == {"kind", "context"} | set(re.findall(r"`(\w+)`", line))
+
+
+@pytest.mark.parametrize(("hybrid", "default"), HYBRID_MESSAGES, ids=lambda message: message.KIND)
+def test_every_hybrid_message_has_the_fields_that_the_page_adds(hybrid: Any, default: Any) -> None:
+    table = PAGE.split("## Hybrid key agreement")[1].split("*Mask secret.*")[0]
+    (line,) = re.findall(rf"^\| `{hybrid.KIND}` \| (.*) \|$", table, re.MULTILINE)
+    added = set(hybrid.to_message()) - set(default.to_message())
+    assert added == set(re.findall(r"`(\w+)`", line)) - set(default.to_message())
+    widths = {CONTRIBUTION_BYTES, HYBRID_SEALED_BYTES, KEM_PUBLIC_BYTES}
+    assert {int(number) for number in re.findall(r"\b(\d{4})\b", line)} <= widths

@@ -272,4 +272,5 @@ class EncryptedOpened(
 
 def _opened_secrets(opened: RoundSum) -> OpenedSecrets:
     keys = {party: key.raw for party, key in opened.revealed.mask_keys.items()}
-    return OpenedSecrets(opened.revealed.self_secrets, keys)
+    contributions = opened.contributions if opened.roster.is_hybrid else None
+    return OpenedSecrets(opened.revealed.self_secrets, keys, contributions)

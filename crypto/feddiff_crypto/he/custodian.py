@@ -24,7 +24,8 @@ from feddiff_crypto.he.decrypt import Decryption
 from feddiff_crypto.he.endorse import ExpectedAggregate
 from feddiff_crypto.he.keys import CkksSecretKey, generate_pair
 from feddiff_crypto.he.parameters import EncryptedPlan
-from feddiff_crypto.keys import AgreementKey, AgreementPublic, IdentityKey, Registry
+from feddiff_crypto.hybrid import KeyAgreement
+from feddiff_crypto.keys import AgreementKey, IdentityKey, Registry
 from feddiff_crypto.masking.context import RoundContext
 from feddiff_crypto.masking.messages import Roster
 from feddiff_crypto.masking.policy import Policy
@@ -43,6 +44,7 @@ class _Self:
     plan: EncryptedPlan
     context: RoundContext
     random: RandomBytes
+    agreement: KeyAgreement
 
 
 class CustodianStart(SingleUse[_Self]):
@@ -56,6 +58,7 @@ class CustodianStart(SingleUse[_Self]):
         context: the round; no roster yet.
         dimension: elements of each vector.
         random: `SecureRandom` in production.
+        agreement: how the owners of the plan agree on keys; the sum is sealed to them so.
 
     Raises:
         ValueError: the custodian is an owner, or the context already has a roster.
@@ -72,13 +75,15 @@ class CustodianStart(SingleUse[_Self]):
         context: RoundContext,
         dimension: int,
         random: RandomBytes,
+        agreement: KeyAgreement = KeyAgreement.X25519,
     ) -> None:
         if party in registry.identities:
             raise ValueError(f"{party!r} is an owner; a custodian holds no data")
         if context.roster_hash:
             raise ValueError("an attempt begins before its roster is known")
         plan = EncryptedPlan(policy.owners, dimension)
-        super().__init__(_Self(party, identity, registry, policy, plan, context, random))
+        me = _Self(party, identity, registry, policy, plan, context, random, agreement)
+        super().__init__(me)
 
     def key(self, roster: Roster) -> tuple[CustodianReady, CustodianKey]:
         """Check the roster and make the keys of this attempt.
@@ -88,7 +93,7 @@ class CustodianStart(SingleUse[_Self]):
             EncryptionUnavailableError: this machine cannot.
         """
         me = self._take()
-        check_roster(roster, me.registry, me.policy, me.context.digest())
+        check_roster(roster, me.registry, me.policy, me.context.digest(), me.agreement)
         context = me.context.with_roster(roster.digest()).digest()
         secret, public = generate_pair()
         agreement = AgreementKey.generate(me.random)
@@ -147,7 +152,7 @@ class CustodianReady(SingleUse[_Ready]):
             party: seal(
                 plain,
                 key=held.agreement,
-                peer=AgreementPublic(members[party].sealing_key),
+                peer=members[party].sealing_public,
                 context=context,
                 sender=me.party,
                 recipient=party,

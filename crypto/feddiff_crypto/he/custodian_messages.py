@@ -23,11 +23,12 @@ from feddiff_crypto.errors import ContextMismatchError, DecodeError
 from feddiff_crypto.he.keys import PUBLIC_KEY_BYTES, CkksPublicKey
 from feddiff_crypto.he.messages import EncryptedAggregate
 from feddiff_crypto.he.parameters import MAX_DIMENSION
-from feddiff_crypto.he.round_messages import OpenedSecrets, without_fields
+from feddiff_crypto.he.round_messages import HYBRID_FIELDS, OpenedSecrets, without_fields
 from feddiff_crypto.keys import KEY_BYTES, SIGNATURE_BYTES, IdentityKey, Registry
 from feddiff_crypto.masking.context import HASH_BYTES
 from feddiff_crypto.masking.fields import Fields, join_parties, stack_by_party
 from feddiff_crypto.masking.messages import DeliveredShares
+from feddiff_crypto.mlkem import KEM_CIPHERTEXT_BYTES
 from feddiff_crypto.sealing import TAG_BYTES
 
 CUSTODIAN_LABEL: Final = b"feddiff-secure v1 ckks custodian key"
@@ -128,8 +129,8 @@ class CustodianDelivery:
         """Read the flat fields. Raises DecodeError for any others."""
         of_key = ("party", "public_key", "agreement", "signature", "custodian_context")
         of_shares = ("context", "recipient", "senders", "sealed")
-        Fields(message, cls.KIND, (*of_key, *of_shares))
-        key = without_fields(message, of_shares, CustodianKey.KIND)
+        Fields(message, cls.KIND, (*of_key, *of_shares), hybrid=HYBRID_FIELDS)
+        key = without_fields(message, (*of_shares, *HYBRID_FIELDS), CustodianKey.KIND)
         key["context"] = key.pop("custodian_context")
         return cls(
             DeliveredShares.from_message(without_fields(message, of_key, DeliveredShares.KIND)),
@@ -221,7 +222,8 @@ class ReceiveRequest:
     @classmethod
     def from_message(cls, message: Mapping[str, Value]) -> ReceiveRequest:
         """Read the flat fields. Raises DecodeError for any others."""
-        fields = Fields(message, cls.KIND, ("context", "sealed_sum", *OpenedSecrets.NAMES))
+        names = ("context", "sealed_sum", *OpenedSecrets.NAMES)
+        fields = Fields(message, cls.KIND, names, hybrid=HYBRID_FIELDS)
         return cls(
             context=fields.blob("context", HASH_BYTES),
             sealed_sum=_sealed_bytes(message["sealed_sum"], (None,)),
@@ -237,12 +239,16 @@ def sum_sealing_context(context: bytes, aggregate: bytes) -> bytes:
 
 
 def _sealed_bytes(value: Any, shape: tuple[int | None, ...]) -> NDArray[np.uint8]:
-    """A uint8 array whose last axis is a sealed ring vector of 1 to 2²⁴ elements."""
+    """A uint8 array whose last axis is a sealed ring vector of 1 to 2²⁴ elements.
+
+    Sealed hybrid it is longer by a ciphertext, whose length is one of whole elements too; which it
+    is shows when it is opened.
+    """
     if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != len(shape):
         raise DecodeError(f"sealed sum: {type(value).__name__} is not uint8 of {len(shape)} axes")
     if shape[0] is not None and value.shape[0] != shape[0]:
         raise DecodeError(f"sealed sums: {value.shape[0]} rows, expected {shape[0]}")
     elements, rest = divmod(value.shape[-1] - TAG_BYTES, 4)
-    if rest or not 1 <= elements <= MAX_DIMENSION:
+    if rest or not 1 <= elements <= MAX_DIMENSION + KEM_CIPHERTEXT_BYTES // 4:
         raise DecodeError(f"sealed sum: {value.shape[-1]} bytes are no ring vector and a tag")
     return value

@@ -25,7 +25,8 @@ from feddiff_crypto.he.memory_file import MemoryFile
 from feddiff_crypto.he.parameters import DEGREE, MODULUS, SPECIAL_MODULUS
 from feddiff_crypto.he.seal import load_seal
 from feddiff_crypto.he.seal_format import Residues
-from feddiff_crypto.keys import AgreementKey, AgreementPublic, derive
+from feddiff_crypto.hybrid import SealingKey
+from feddiff_crypto.keys import AgreementPublic, derive
 from feddiff_crypto.masking.messages import Roster
 from feddiff_crypto.sealing import seal, unseal
 
@@ -138,7 +139,7 @@ def key_maker(roster: Roster) -> str:
 
 
 def seal_secret_key(
-    secret: CkksSecretKey, *, key: AgreementKey, sender: str, roster: Roster, context: bytes
+    secret: CkksSecretKey, *, key: SealingKey, sender: str, roster: Roster, context: bytes
 ) -> dict[str, bytes]:
     """The secret key sealed to every other member of the roster, recipient → ciphertext.
 
@@ -158,7 +159,7 @@ def seal_secret_key(
         advert.party: seal(
             secret.to_bytes(),
             key=key,
-            peer=AgreementPublic(advert.sealing_key),
+            peer=advert.sealing_public,
             context=_sealing_context(context),
             sender=sender,
             recipient=advert.party,
@@ -171,7 +172,7 @@ def seal_secret_key(
 def open_secret_key(
     sealed: bytes,
     *,
-    key: AgreementKey,
+    key: SealingKey,
     sender: str,
     recipient: str,
     roster: Roster,

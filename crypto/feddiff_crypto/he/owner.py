@@ -30,7 +30,14 @@ from feddiff_crypto.he.round_messages import (
     OpenedSecrets,
 )
 from feddiff_crypto.he.ways import CustodianWay, OwnersWay, Signed
-from feddiff_crypto.keys import AgreementKey, Registry
+from feddiff_crypto.hybrid import KeyAgreement
+from feddiff_crypto.keys import Registry
+from feddiff_crypto.masking.contributions import (
+    Contributions,
+    check_contributions,
+    require_contributions,
+)
+from feddiff_crypto.masking.mask_keys import open_mask_key
 from feddiff_crypto.masking.messages import (
     Advertise,
     Roster,
@@ -233,16 +240,19 @@ class EncryptedRevealed(SingleUse[tuple[_Held, Signed]]):
 
         Raises:
             ContextMismatchError: a request of another round.
-            ShareError: secrets of other owners than those agreed on, or not the committed ones.
+            ShareError: secrets of other owners than those agreed on, or not the committed ones;
+                contributions to masks that are missing or not called for.
+            SignatureInvalidError: a contribution that its sender did not sign.
             CryptoError: as `Decryption.decrypt`.
         """
         held, signed = self._take()
         if request.context != held.context:
             raise ContextMismatchError("a decrypt request of another context")
-        revealed = _revealed(request.opened, held.sharers, signed.expected.survivors)
+        revealed = _revealed(request.opened, held, signed.expected.survivors)
         revealed.check(held.roster)
+        contributions = _checked_contributions(request.opened, held)
         total = held.way.open(request, signed, held.me.member.registry, on_decrypt)
-        remove_masks(total, held.roster, held.context, revealed)
+        remove_masks(total, held.roster, held.context, revealed, contributions)
         return (
             OwnerDone(),
             total,
@@ -250,12 +260,30 @@ class EncryptedRevealed(SingleUse[tuple[_Held, Signed]]):
         )
 
 
-def _revealed(
-    opened: OpenedSecrets, sharers: frozenset[str], survivors: tuple[str, ...]
-) -> Revealed:
+def _revealed(opened: OpenedSecrets, held: _Held, survivors: tuple[str, ...]) -> Revealed:
     if opened.self_secrets.keys() != set(survivors):
         raise ShareError("self-mask secrets are not of exactly the survivors")
-    if opened.mask_keys.keys() != sharers - set(survivors):
+    if opened.mask_keys.keys() != held.sharers - set(survivors):
         raise ShareError("mask keys are not of exactly the owners that dropped out")
-    keys = {party: AgreementKey(raw) for party, raw in opened.mask_keys.items()}
+    adverts = held.roster.by_party()
+    keys = {party: open_mask_key(raw, adverts[party]) for party, raw in opened.mask_keys.items()}
     return Revealed(opened.self_secrets, keys)
+
+
+def _checked_contributions(opened: OpenedSecrets, held: _Held) -> Contributions:
+    """What survivors sealed to the owners that dropped out, each row signed by its sender.
+
+    This owner got those to itself alone; with the mask secrets open, anyone could make others.
+    """
+    member = held.me.member
+    is_hybrid = member.agreement is KeyAgreement.HYBRID
+    if (opened.contributions is not None) != is_hybrid:
+        raise ShareError("opened secrets of another key agreement than the plan's")
+    if opened.contributions is None:
+        return {}
+    for dropped in opened.mask_keys:
+        rows = opened.contributions.get(dropped, {})
+        below = [survivor for survivor in opened.self_secrets if survivor < dropped]
+        require_contributions(rows, below, is_hybrid=True, party=dropped)
+        check_contributions(rows, dropped, member.registry, held.context)
+    return opened.contributions

@@ -8,7 +8,8 @@
     decrypt       SumSignature           –
 
 Adverts, roster and the unmask phase are those of masked mode. A keyed message is the masked one
-with the CKKS key beside it: 65,552 sealed bytes a recipient, from the member that makes the key.
+with the CKKS key beside it: 65,552 sealed bytes a recipient, from the member that makes the key
+(66,640 with hybrid key agreement).
 """
 
 from __future__ import annotations
@@ -22,12 +23,19 @@ from feddiff_crypto.errors import DecodeError
 from feddiff_crypto.he.keys import SECRET_KEY_BYTES
 from feddiff_crypto.keys import KEY_BYTES, SIGNATURE_BYTES
 from feddiff_crypto.masking.context import HASH_BYTES
+from feddiff_crypto.masking.contributions import Contributions
 from feddiff_crypto.masking.fields import Fields, join_parties, stack_by_party, stack_rows
-from feddiff_crypto.masking.messages import DeliveredShares, SealedShares
-from feddiff_crypto.sealing import TAG_BYTES
+from feddiff_crypto.masking.share_messages import (
+    CONTRIBUTION_BYTES,
+    DeliveredShares,
+    SealedShares,
+)
+from feddiff_crypto.sealing import HYBRID_SEALING_BYTES, TAG_BYTES
 from feddiff_crypto.shamir import SECRET_BYTES
 
 SEALED_KEY_BYTES: Final = SECRET_KEY_BYTES + TAG_BYTES
+HYBRID_SEALED_KEY_BYTES: Final = SECRET_KEY_BYTES + HYBRID_SEALING_BYTES
+HYBRID_FIELDS: Final = ("contributions",)  # of a message with the hybrid key agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +51,21 @@ class KeyedShares:
         return {
             **self.shares.to_message(),
             "kind": self.KIND,
-            "sealed_keys": stack_by_party(self.sealed_keys, SEALED_KEY_BYTES),
+            "sealed_keys": stack_by_party(
+                self.sealed_keys, _key_width(self.shares.contributions is not None)
+            ),
         }
 
     @classmethod
     def from_message(cls, message: Mapping[str, Value]) -> KeyedShares:
         """Read the flat fields. Raises DecodeError for any others, or keys for only some."""
         names = ("context", "party", "recipients", "sealed", "sealed_keys")
-        fields = Fields(message, cls.KIND, names)
+        fields = Fields(message, cls.KIND, names, hybrid=HYBRID_FIELDS)
         shares = SealedShares.from_message(
             without_fields(message, ("sealed_keys",), SealedShares.KIND)
         )
         recipients = tuple(shares.sealed) if fields.length("sealed_keys") else ()
-        keys = fields.rows("sealed_keys", len(recipients), SEALED_KEY_BYTES)
+        keys = fields.rows("sealed_keys", len(recipients), _key_width(fields.is_hybrid))
         return cls(shares, dict(zip(recipients, keys, strict=True)))
 
 
@@ -73,7 +83,8 @@ class KeyedDelivery:
             **self.shares.to_message(),
             "kind": self.KIND,
             "sealed_key": stack_rows(
-                [self.sealed_key] if self.sealed_key else [], SEALED_KEY_BYTES
+                [self.sealed_key] if self.sealed_key else [],
+                _key_width(self.shares.contributions is not None),
             ),
         }
 
@@ -81,11 +92,12 @@ class KeyedDelivery:
     def from_message(cls, message: Mapping[str, Value]) -> KeyedDelivery:
         """Read the flat fields. Raises DecodeError for any others."""
         names = ("context", "recipient", "senders", "sealed", "sealed_key")
-        fields = Fields(message, cls.KIND, names)
+        fields = Fields(message, cls.KIND, names, hybrid=HYBRID_FIELDS)
         shares = DeliveredShares.from_message(
             without_fields(message, ("sealed_key",), DeliveredShares.KIND)
         )
-        keys = fields.rows("sealed_key", min(fields.length("sealed_key"), 1), SEALED_KEY_BYTES)
+        count = min(fields.length("sealed_key"), 1)
+        keys = fields.rows("sealed_key", count, _key_width(fields.is_hybrid))
         return cls(shares, b"".join(keys))
 
 
@@ -128,22 +140,31 @@ class OpenedSecrets:
 
     Attributes:
         self_secrets: survivor → its self-mask secret.
-        mask_keys: owner that dropped out after sharing → its private mask key.
+        mask_keys: owner that dropped out after sharing → its private mask key, or the mask secret
+            that it follows from.
+        contributions: with hybrid key agreement, what survivors below each of the latter sealed to
+            it; None without.
     """
 
     self_secrets: Mapping[str, bytes] = field(repr=False)
     mask_keys: Mapping[str, bytes] = field(repr=False)
+    contributions: Contributions | None = field(default=None, repr=False)
 
     NAMES: ClassVar[tuple[str, ...]] = ("survivors", "self_secrets", "dropped", "mask_keys")
 
     def to_fields(self) -> dict[str, Value]:
-        """Four fields of a message."""
-        return {
+        """Four fields of a message, or five."""
+        fields: dict[str, Value] = {
             "survivors": join_parties(self.self_secrets),
             "self_secrets": stack_by_party(self.self_secrets, SECRET_BYTES),
             "dropped": join_parties(self.mask_keys),
             "mask_keys": stack_by_party(self.mask_keys, KEY_BYTES),
         }
+        if self.contributions is not None:
+            pairs = _pairs(self.self_secrets, self.mask_keys)
+            rows = [self.contributions[dropped][survivor] for dropped, survivor in pairs]
+            fields["contributions"] = stack_rows(rows, CONTRIBUTION_BYTES)
+        return fields
 
     @classmethod
     def from_fields(cls, fields: Fields) -> OpenedSecrets:
@@ -157,6 +178,7 @@ class OpenedSecrets:
         return cls(
             dict(zip(survivors, self_secrets, strict=True)),
             dict(zip(dropped, mask_keys, strict=True)),
+            _contributions(fields, survivors, dropped) if fields.is_hybrid else None,
         )
 
 
@@ -183,7 +205,7 @@ class DecryptRequest:
     def from_message(cls, message: Mapping[str, Value]) -> DecryptRequest:
         """Read the flat fields. Raises DecodeError for any others."""
         names = ("context", "signers", "signatures", *OpenedSecrets.NAMES)
-        fields = Fields(message, cls.KIND, names)
+        fields = Fields(message, cls.KIND, names, hybrid=HYBRID_FIELDS)
         signers = fields.parties("signers", least=1)
         signatures = fields.rows("signatures", len(signers), SIGNATURE_BYTES)
         return cls(
@@ -198,3 +220,23 @@ def without_fields(
 ) -> dict[str, Value]:
     """The message of another kind that is inside one with more fields."""
     return {**{key: value for key, value in message.items() if key not in names}, "kind": kind}
+
+
+def _key_width(is_hybrid: bool) -> int:
+    return HYBRID_SEALED_KEY_BYTES if is_hybrid else SEALED_KEY_BYTES
+
+
+def _pairs(survivors: Collection[str], dropped: Collection[str]) -> list[tuple[str, str]]:
+    """(dropped, survivor below it) in ascending order: whose contributions travel, row by row."""
+    return [(d, s) for d in sorted(dropped) for s in sorted(survivors) if s < d]
+
+
+def _contributions(
+    fields: Fields, survivors: Collection[str], dropped: Collection[str]
+) -> Contributions:
+    pairs = _pairs(survivors, dropped)
+    table: dict[str, dict[str, bytes]] = {party: {} for party in dropped}
+    rows = fields.rows("contributions", len(pairs), CONTRIBUTION_BYTES)
+    for (party, survivor), row in zip(pairs, rows, strict=True):
+        table[party][survivor] = row
+    return table

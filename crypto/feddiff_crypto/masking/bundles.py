@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from feddiff_crypto.errors import ShareError
-from feddiff_crypto.keys import AgreementKey, AgreementPublic
-from feddiff_crypto.masking.messages import BUNDLE_BYTES, Roster
+from feddiff_crypto.hybrid import SealingKey
+from feddiff_crypto.keys import AgreementPublic
+from feddiff_crypto.masking.adverts import Roster
+from feddiff_crypto.masking.mask_keys import MaskKey
+from feddiff_crypto.masking.share_messages import BUNDLE_BYTES
 from feddiff_crypto.randomness import RandomBytes
 from feddiff_crypto.sealing import seal, unseal
 from feddiff_crypto.shamir import SHARE_BYTES, Share, split
@@ -21,7 +24,7 @@ class Bundle:
 
 
 def split_bundles(
-    self_secret: bytes, mask_key: AgreementKey, roster: Roster, threshold: int, random: RandomBytes
+    self_secret: bytes, mask_key: MaskKey, roster: Roster, threshold: int, random: RandomBytes
 ) -> dict[str, Bundle]:
     """One bundle for each member of the roster, `threshold` of which open the two secrets."""
     xs = range(1, len(roster.parties) + 1)
@@ -32,18 +35,18 @@ def split_bundles(
 
 
 def seal_bundles(
-    bundles: dict[str, Bundle], key: AgreementKey, sender: str, roster: Roster, context: bytes
+    bundles: dict[str, Bundle], key: SealingKey, sender: str, roster: Roster, context: bytes
 ) -> dict[str, bytes]:
     """Each bundle sealed to its holder, the sender's own left out.
 
     Raises:
-        KeyInvalidError: a member's sealing key is a point of low order.
+        KeyInvalidError: a member's sealing key is a point of low order, or no ML-KEM-768 key.
     """
     return {
         advert.party: seal(
             bundles[advert.party].self_share + bundles[advert.party].key_share,
             key=key,
-            peer=AgreementPublic(advert.sealing_key),
+            peer=advert.sealing_public,
             context=context,
             sender=sender,
             recipient=advert.party,
@@ -56,7 +59,7 @@ def seal_bundles(
 def open_bundle(
     sealed: bytes,
     *,
-    key: AgreementKey,
+    key: SealingKey,
     sender: str,
     recipient: str,
     roster: Roster,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from feddiff_crypto.keys import AgreementKey
-from feddiff_crypto.masking.messages import Roster
+from feddiff_crypto.hybrid import SealingKey
+from feddiff_crypto.masking.adverts import Roster
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -23,7 +23,7 @@ class Channel:
         context: digest of the round's context, with the roster.
     """
 
-    key: AgreementKey
+    key: SealingKey
     party: str
     roster: Roster
     context: bytes

@@ -11,6 +11,8 @@ what to send, `{party: message}`. The rules of the machine:
   should not speak aborts the round and names the party: robustness is not claimed, and a party that
   breaks the rules is for people to deal with.
 - Masked vectors go into one accumulator as they come; none is kept.
+- Contributions to masks (hybrid key agreement) are checked as their recipients check them; those
+  for an owner that drops out are kept for the end.
 - Opened secrets are checked against the signed adverts before a mask is removed. A wrong vector
   cannot be told from a right one, here or in any scheme that hides it.
 
@@ -31,8 +33,11 @@ from feddiff_crypto.errors import (
     ShareError,
 )
 from feddiff_crypto.fixedpoint import RING_BITS, RingArray
-from feddiff_crypto.keys import CONSISTENCY_LABEL, AgreementKey, Registry
+from feddiff_crypto.hybrid import KeyAgreement
+from feddiff_crypto.keys import CONSISTENCY_LABEL, Registry
 from feddiff_crypto.masking.context import RoundContext
+from feddiff_crypto.masking.contributions import Contributions
+from feddiff_crypto.masking.delivery import sort_shares
 from feddiff_crypto.masking.messages import (
     Advertise,
     ConsistencySignature,
@@ -44,11 +49,11 @@ from feddiff_crypto.masking.messages import (
     UnmaskReply,
     UnmaskRequest,
 )
+from feddiff_crypto.masking.opening import open_secrets
 from feddiff_crypto.masking.policy import Policy
 from feddiff_crypto.masking.roster import check_roster
 from feddiff_crypto.masking.single_use import SingleUse
 from feddiff_crypto.masking.unmasking import Revealed, remove_masks
-from feddiff_crypto.shamir import Share, combine
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class _Plan:
     context: RoundContext
     dimension: int
     ring_bits: int
+    agreement: KeyAgreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,8 @@ class RoundSum:
     survivors: tuple[str, ...]  # ascending
     signatures: Mapping[str, bytes]  # of the survivor set, at least τ
     revealed: Revealed = field(repr=False)
+    contributions: Contributions = field(default_factory=dict, repr=False)
+    """From survivors to each that dropped out after sharing; empty without hybrid key agreement."""
 
 
 class CoordinatorStart(SingleUse[_Plan]):
@@ -88,6 +96,7 @@ class CoordinatorStart(SingleUse[_Plan]):
         context: the round; no roster yet.
         dimension: elements of each vector, ≥ 1.
         ring_bits: 32 or 64.
+        agreement: how the owners of the plan agree on keys.
 
     Raises:
         ValueError: a number out of range, a registry of another size, or a context with a roster.
@@ -101,6 +110,7 @@ class CoordinatorStart(SingleUse[_Plan]):
         context: RoundContext,
         dimension: int,
         ring_bits: int = 32,
+        agreement: KeyAgreement = KeyAgreement.X25519,
     ) -> None:
         if len(registry.parties) != policy.owners:
             raise ValueError(f"registry of {len(registry.parties)} for {policy.owners} owners")
@@ -108,7 +118,7 @@ class CoordinatorStart(SingleUse[_Plan]):
             raise ValueError(f"dimension {dimension} < 1 or ring_bits {ring_bits} not 32 or 64")
         if context.roster_hash:
             raise ValueError("an attempt begins before its roster is known")
-        super().__init__(_Plan(registry, policy, context, dimension, ring_bits))
+        super().__init__(_Plan(registry, policy, context, dimension, ring_bits, agreement))
 
     def roster(
         self, adverts: Mapping[str, Advertise]
@@ -125,7 +135,7 @@ class CoordinatorStart(SingleUse[_Plan]):
             _check_sender(party, advert.party)
         context = plan.context.digest()
         roster = Roster(context, tuple(adverts[party] for party in sorted(adverts)))
-        check_roster(roster, plan.registry, plan.policy, context)
+        check_roster(roster, plan.registry, plan.policy, context, plan.agreement)
         rostered = _Rostered(plan, roster, plan.context.with_roster(roster.digest()).digest())
         return CoordinatorSharing(rostered), dict.fromkeys(roster.parties, roster)
 
@@ -143,37 +153,30 @@ class CoordinatorSharing(SingleUse[_Rostered]):
             ThresholdError: fewer than τ owners shared.
             ContextMismatchError, ShareError, ProtocolError: a message that is not for this round,
                 not for exactly the other members, or in another's name.
+            SignatureInvalidError: a contribution to a mask that its sender did not sign.
         """
         held = self._take()
         members = set(held.roster.parties)
         for party, message in shares.items():
             _check_reply(party, message.party, message.context, members, held.context)
-            if message.sealed.keys() != members - {party}:
-                raise ShareError("shares are not for exactly the other members", party=party)
         sharers = tuple(sorted(shares))
         held.plan.policy.require("owners that shared", len(sharers))
-        delivered = {
-            recipient: DeliveredShares(
-                held.context,
-                recipient,
-                {
-                    sender: shares[sender].sealed[recipient]
-                    for sender in sharers
-                    if sender != recipient
-                },
-            )
-            for recipient in sharers
-        }
-        return CoordinatorMasking(held, sharers), delivered
+        delivered, contributions = sort_shares(
+            shares, held.roster, held.plan.registry, held.context
+        )
+        return CoordinatorMasking(held, sharers, contributions), delivered
 
 
 class CoordinatorMasking(SingleUse[_Rostered]):
     """Adds up the masked vectors, one at a time."""
 
-    def __init__(self, held: _Rostered, sharers: tuple[str, ...]) -> None:
+    def __init__(
+        self, held: _Rostered, sharers: tuple[str, ...], contributions: Contributions
+    ) -> None:
         super().__init__(held)
         self._rostered = held
         self._sharers = sharers
+        self._contributions = contributions
         self._survivors: set[str] = set()
         dimension = held.plan.dimension
         self._total: RingArray = (
@@ -239,7 +242,13 @@ class CoordinatorMasking(SingleUse[_Rostered]):
         held = self._take()
         held.plan.policy.require("masked vectors", len(self._survivors))
         survivor_set = SurvivorSet(held.context, tuple(sorted(self._survivors)))
-        summed = _Summed(held, self._sharers, survivor_set, self._total)
+        late = set(self._sharers) - self._survivors
+        kept = {
+            party: {p: row for p, row in self._contributions[party].items() if p in self._survivors}
+            for party in sorted(late)
+        }
+        self._contributions = {}
+        summed = _Summed(held, self._sharers, survivor_set, self._total, kept)
         return CoordinatorConsistency(summed), dict.fromkeys(survivor_set.survivors, survivor_set)
 
     def collect(
@@ -257,6 +266,7 @@ class _Summed:
     sharers: tuple[str, ...]
     survivor_set: SurvivorSet
     total: RingArray
+    contributions: Contributions  # to those that dropped out after sharing
 
 
 class CoordinatorConsistency(SingleUse[_Summed]):
@@ -301,7 +311,9 @@ class CoordinatorUnmasking(SingleUse[_Agreed]):
             CryptoError: as `open`.
         """
         opened = self.open(replies)
-        remove_masks(opened.total, opened.roster, opened.context, opened.revealed)
+        remove_masks(
+            opened.total, opened.roster, opened.context, opened.revealed, opened.contributions
+        )
         return opened
 
     def open(self, replies: Mapping[str, UnmaskReply]) -> RoundSum:
@@ -324,20 +336,7 @@ class CoordinatorUnmasking(SingleUse[_Agreed]):
                 raise ShareError("shares are not of exactly the agreed owners", party=party)
         threshold = rostered.plan.policy.threshold
         rostered.plan.policy.require("unmask replies", len(replies))
-        xs = {party: x for x, party in enumerate(rostered.roster.parties, start=1)}
-        openers = {party: xs[party] for party in sorted(replies)[:threshold]}
-        self_secrets = {
-            party: _open(party, {x: (o, replies[o].self_shares[party]) for o, x in openers.items()})
-            for party in sorted(survivors)
-        }
-        mask_keys = {
-            party: AgreementKey(
-                _open(party, {x: (o, replies[o].key_shares[party]) for o, x in openers.items()})
-            )
-            for party in sorted(dropped)
-        }
-        revealed = Revealed(self_secrets, mask_keys)
-        revealed.check(rostered.roster)
+        revealed = open_secrets(replies, rostered.roster, survivors, dropped, threshold)
         return RoundSum(
             total=summed.total,
             context=rostered.context,
@@ -345,24 +344,8 @@ class CoordinatorUnmasking(SingleUse[_Agreed]):
             survivors=summed.survivor_set.survivors,
             signatures=agreed.signatures,
             revealed=revealed,
+            contributions=summed.contributions,
         )
-
-
-def _open(party: str, values: Mapping[int, tuple[str, bytes]]) -> bytes:
-    """The secret of `party` that the shares {x: (holder, value)} open, one for each of τ holders.
-
-    A share out of range names its holder; shares that open no secret cannot say whose is wrong.
-    """
-    shares = []
-    for x, (holder, value) in values.items():
-        try:
-            shares.append(Share.from_bytes(x, value))
-        except ShareError as error:
-            raise ShareError(str(error), party=holder) from None
-    try:
-        return combine(shares, len(shares))
-    except ShareError as error:
-        raise ShareError(str(error), party=party) from None
 
 
 def _check_sender(party: str, claimed: str) -> None:

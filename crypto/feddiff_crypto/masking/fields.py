@@ -28,18 +28,28 @@ class Fields:
         message: what the codec decoded.
         kind: the value its field `kind` must have.
         names: the other fields, exactly.
+        hybrid: fields that a message of the hybrid key agreement has in addition, all or none.
 
     Raises:
         DecodeError: another kind, or a missing or unknown field. So do all methods, for a field of
             another type, length or range; each message names the field.
     """
 
-    def __init__(self, message: Mapping[str, Value], kind: str, names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        message: Mapping[str, Value],
+        kind: str,
+        names: Iterable[str],
+        hybrid: Iterable[str] = (),
+    ) -> None:
         self._message = message
         self._kind = kind
+        hybrid = set(hybrid)
+        self.is_hybrid = not hybrid.isdisjoint(message)
+        """Whether the message has the fields of the hybrid key agreement."""
         if self._field("kind", str) != kind:
             raise DecodeError(f"{kind}: kind is {str(message['kind'])[:64]!r}")
-        expected = {"kind", *names}
+        expected = {"kind", *names, *(hybrid if self.is_hybrid else ())}
         if message.keys() != expected:
             odd = sorted(message.keys() ^ expected)[:8]
             raise DecodeError(f"{kind}: missing or unknown fields {odd}")

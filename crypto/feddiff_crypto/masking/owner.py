@@ -10,8 +10,11 @@ pinned registry and its own memory, nothing else. The rules of the machine:
   the states, so they cannot serve a second round or attempt.
 - Roster: every advert is signed by the pinned identity of its party for this very context; the
   owner's own advert is in it, unchanged; at least τ and at most n members; no key appears twice.
+- Every advert is of the plan's key agreement; keys of another are refused, whoever signed them.
 - Only the mask key and the self-mask secret are shared, with threshold τ. The sealing key is not:
   opening a dropped owner's key must not open the shares that were sealed to it.
+- With hybrid key agreement, contributions to masks come from exactly the members below this owner
+  that shared, each signed by its sender.
 - The masked vector leaves only after the shares of at least τ owners, the own one counted, have
   been opened: x + PRG(b_u) + Σ_{v>u} PRG(s_uv) − Σ_{v<u} PRG(s_uv) over those owners v.
 - Survivors: a subset of those owners, at least τ, the own party in it. One such set is signed.
@@ -23,9 +26,8 @@ pinned registry and its own memory, nothing else. The rules of the machine:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from feddiff_crypto.errors import (
     AlreadyAnsweredError,
@@ -35,18 +37,18 @@ from feddiff_crypto.errors import (
     SurvivorSetError,
 )
 from feddiff_crypto.fixedpoint import RingArray
-from feddiff_crypto.keys import (
-    ADVERTISE_LABEL,
-    CONSISTENCY_LABEL,
-    SIGNATURE_BYTES,
-    AgreementKey,
-    AgreementPublic,
-    IdentityKey,
-    Registry,
-)
+from feddiff_crypto.hybrid import KeyAgreement
+from feddiff_crypto.keys import CONSISTENCY_LABEL, IdentityKey, Registry
+from feddiff_crypto.masking.attempt_secrets import AttemptSecrets
 from feddiff_crypto.masking.bundles import Bundle, open_bundle, seal_bundles, split_bundles
 from feddiff_crypto.masking.channel import Channel
 from feddiff_crypto.masking.context import RoundContext
+from feddiff_crypto.masking.contributions import (
+    check_contributions,
+    require_contributions,
+    seal_contributions,
+)
+from feddiff_crypto.masking.mask_keys import HybridMaskKey
 from feddiff_crypto.masking.messages import (
     Advertise,
     ConsistencySignature,
@@ -58,15 +60,13 @@ from feddiff_crypto.masking.messages import (
     UnmaskReply,
     UnmaskRequest,
 )
+from feddiff_crypto.masking.pairs import pairwise_seeds
 from feddiff_crypto.masking.policy import Policy
 from feddiff_crypto.masking.roster import check_roster
-from feddiff_crypto.masking.seeds import commit_secret, pairwise_seed, self_seed
+from feddiff_crypto.masking.seeds import self_seed
 from feddiff_crypto.masking.single_use import SingleUse
 from feddiff_crypto.prg import add_masks
 from feddiff_crypto.randomness import RandomBytes
-from feddiff_crypto.shamir import SECRET_BYTES
-
-_UNSIGNED: Final = bytes(SIGNATURE_BYTES)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -79,15 +79,7 @@ class Member:
     policy: Policy
     context: RoundContext
     random: RandomBytes
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Secrets:
-    """What is fresh in each attempt."""
-
-    mask_key: AgreementKey
-    sealing_key: AgreementKey
-    self_secret: bytes
+    agreement: KeyAgreement
 
 
 class OwnerStart(SingleUse[Member]):
@@ -100,6 +92,7 @@ class OwnerStart(SingleUse[Member]):
         policy: n, d and c of the plan.
         context: the round as this owner knows it; no roster yet.
         random: `SecureRandom` in production.
+        agreement: how the owners of the plan agree on keys.
 
     Raises:
         ValueError: the registry does not hold `policy.owners` parties or not this identity under
@@ -115,6 +108,7 @@ class OwnerStart(SingleUse[Member]):
         policy: Policy,
         context: RoundContext,
         random: RandomBytes,
+        agreement: KeyAgreement = KeyAgreement.X25519,
     ) -> None:
         if len(registry.parties) != policy.owners:
             raise ValueError(f"registry of {len(registry.parties)} for {policy.owners} owners")
@@ -122,7 +116,7 @@ class OwnerStart(SingleUse[Member]):
             raise ValueError(f"the registry does not pin this identity under {party!r}")
         if context.roster_hash:
             raise ValueError("an attempt begins before its roster is known")
-        super().__init__(Member(party, identity, registry, policy, context, random))
+        super().__init__(Member(party, identity, registry, policy, context, random, agreement))
 
     @property
     def member(self) -> Member:
@@ -130,30 +124,21 @@ class OwnerStart(SingleUse[Member]):
         return self._peek()
 
     def advertise(self) -> tuple[OwnerAdvertised, Advertise]:
-        """Make this attempt's keys and announce their public halves."""
+        """Make this attempt's keys and announce their public halves.
+
+        Raises:
+            HybridUnavailableError: hybrid key agreement on a machine without ML-KEM-768.
+        """
         me = self._take()
-        secrets = _Secrets(
-            mask_key=AgreementKey.generate(me.random),
-            sealing_key=AgreementKey.generate(me.random),
-            self_secret=me.random.random_bytes(SECRET_BYTES),
-        )
-        context = me.context.digest()
-        fields = (
-            context,
-            me.party,
-            secrets.mask_key.public.raw,
-            secrets.sealing_key.public.raw,
-            commit_secret(secrets.self_secret, me.party, context),
-        )
-        digest = Advertise(*fields, signature=_UNSIGNED).signed_digest()
-        advert = Advertise(*fields, signature=me.identity.sign(ADVERTISE_LABEL, digest))
+        secrets = AttemptSecrets.generate(me.agreement, me.party, me.context.digest(), me.random)
+        advert = secrets.advert(me.identity)
         return OwnerAdvertised(_Advertised(me, secrets, advert)), advert
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Advertised:
     me: Member
-    secrets: _Secrets
+    secrets: AttemptSecrets
     advert: Advertise
 
 
@@ -167,13 +152,14 @@ class OwnerAdvertised(SingleUse[_Advertised]):
             OutOfOrderError: called before.
             ContextMismatchError: a roster of another context.
             ThresholdError: fewer than τ members.
-            RosterError: a member that is not pinned, a key twice, the own advert not unchanged.
+            RosterError: a member that is not pinned, a key twice, keys of another key agreement,
+                the own advert not unchanged.
             SignatureInvalidError: an advert that its party did not sign.
-            KeyInvalidError: a sealing key of low order.
+            KeyInvalidError: a sealing key of low order, or no ML-KEM-768 key.
         """
         held = self._take()
         me, secrets = held.me, held.secrets
-        check_roster(roster, me.registry, me.policy, me.context.digest())
+        check_roster(roster, me.registry, me.policy, me.context.digest(), me.agreement)
         if roster.by_party().get(me.party) != held.advert:
             raise RosterError("the roster does not hold this owner's own advert unchanged")
         context = me.context.with_roster(roster.digest()).digest()
@@ -181,14 +167,19 @@ class OwnerAdvertised(SingleUse[_Advertised]):
             secrets.self_secret, secrets.mask_key, roster, me.policy.threshold, me.random
         )
         sealed = seal_bundles(bundles, secrets.sealing_key, me.party, roster, context)
+        contributions = None
+        if isinstance(secrets.mask_key, HybridMaskKey):
+            contributions = seal_contributions(
+                secrets.mask_key, me.identity, me.party, roster, context
+            )
         state = OwnerShared(_Shared(me, secrets, roster, context, bundles[me.party]))
-        return state, SealedShares(context, me.party, sealed)
+        return state, SealedShares(context, me.party, sealed, contributions)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Shared:
     me: Member
-    secrets: _Secrets
+    secrets: AttemptSecrets
     roster: Roster
     context: bytes
     own: Bundle
@@ -219,7 +210,9 @@ class OwnerShared(SingleUse[_Shared]):
             OutOfOrderError: called before.
             TypeError, ValueError: `vector` is not such an array.
             ContextMismatchError: shares of another context, for instance of another roster.
-            ShareError: a share from a non-member or for another owner, or one that does not open.
+            ShareError: a share from a non-member or for another owner, or one that does not open;
+                a contribution to a mask that is missing, broken, or not called for.
+            SignatureInvalidError: a contribution that its sender did not sign.
             ThresholdError: fewer than τ owners take part.
             KeyInvalidError: a mask key of low order.
         """
@@ -240,18 +233,14 @@ class OwnerShared(SingleUse[_Shared]):
             for sender, sealed in delivered.sealed.items()
         }
         me.policy.require("owners that shared", len(bundles))
-        adverts = held.roster.by_party()
-        seeds = {
-            peer: pairwise_seed(
-                secrets.mask_key,
-                me.party,
-                AgreementPublic(adverts[peer].mask_key),
-                peer,
-                held.context,
-            )
-            for peer in bundles
-            if peer != me.party
-        }
+        seeds = pairwise_seeds(
+            secrets.mask_key,
+            me.party,
+            peers=bundles.keys() - {me.party},
+            roster=held.roster,
+            context=held.context,
+            received=_received_contributions(held, delivered),
+        )
         masked = vector.copy()
         add_masks(
             masked,
@@ -358,3 +347,16 @@ class OwnerDone:
 def _check_context(got: bytes, expected: bytes) -> None:
     if got != expected:
         raise ContextMismatchError(f"context {got.hex()[:16]}… is not {expected.hex()[:16]}…")
+
+
+def _received_contributions(held: _Shared, delivered: DeliveredShares) -> Mapping[str, bytes]:
+    """What the members below this owner contributed to its masks, checked."""
+    me = held.me
+    received = require_contributions(
+        delivered.contributions,
+        [sender for sender in delivered.sealed if sender < me.party],
+        is_hybrid=me.agreement is KeyAgreement.HYBRID,
+        party=None,
+    )
+    check_contributions(received, me.party, me.registry, held.context)
+    return received

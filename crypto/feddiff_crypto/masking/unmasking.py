@@ -2,7 +2,9 @@
 
 A pure function of public data, so that a verifier can repeat it. What is revealed is checked
 against what its owner signed before anyone could know the outcome: the commitment to the self-mask
-secret and the public mask key, both in the advert.
+secret and the public mask key, both in the advert. With hybrid key agreement the contributions that
+were sealed to a dropped owner are public data too; whoever did not get them from their senders
+checks their signatures first (`contributions.check_contributions`).
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ from dataclasses import dataclass, field
 
 from feddiff_crypto.errors import ShareError
 from feddiff_crypto.fixedpoint import RingArray
-from feddiff_crypto.keys import AgreementKey, AgreementPublic
-from feddiff_crypto.masking.messages import Roster
-from feddiff_crypto.masking.seeds import commit_secret, pairwise_seed, self_seed
+from feddiff_crypto.masking.adverts import Roster
+from feddiff_crypto.masking.contributions import Contributions
+from feddiff_crypto.masking.mask_keys import MaskKey, check_mask_key
+from feddiff_crypto.masking.pairs import pairwise_seeds
+from feddiff_crypto.masking.seeds import commit_secret, self_seed
 from feddiff_crypto.prg import MaskSeed, add_masks
 
 
@@ -23,7 +27,7 @@ class Revealed:
     """The secrets of a round that its unmask phase opened. Public from then on."""
 
     self_secrets: Mapping[str, bytes] = field(repr=False)  # survivor → 32 bytes
-    mask_keys: Mapping[str, AgreementKey] = field(repr=False)  # dropped after sharing → key
+    mask_keys: Mapping[str, MaskKey] = field(repr=False)  # dropped after sharing → key
 
     def check(self, roster: Roster) -> None:
         """Return if every secret is the one its owner committed to.
@@ -39,11 +43,18 @@ class Revealed:
                     "the opened self-mask secret is not the committed one", party=party
                 )
         for party, key in self.mask_keys.items():
-            if party not in adverts or key.public.raw != adverts[party].mask_key:
-                raise ShareError("the opened mask key is not the advertised one", party=party)
+            if party not in adverts:
+                raise ShareError("an opened mask key of no member of the roster", party=party)
+            check_mask_key(key, adverts[party])
 
 
-def remove_masks(total: RingArray, roster: Roster, context: bytes, revealed: Revealed) -> None:
+def remove_masks(
+    total: RingArray,
+    roster: Roster,
+    context: bytes,
+    revealed: Revealed,
+    contributions: Contributions | None = None,
+) -> None:
     """Subtract from `total`, in place, every mask that did not cancel.
 
     These are the self masks of the survivors and, for each owner that dropped out after sharing,
@@ -55,19 +66,27 @@ def remove_masks(total: RingArray, roster: Roster, context: bytes, revealed: Rev
         roster: the roster of the attempt.
         context: digest of its context, with the roster.
         revealed: the secrets of exactly the survivors and those who dropped out after sharing.
+        contributions: with hybrid key agreement, what survivors contributed to the masks with each
+            of the latter; checked before.
 
     Raises:
-        ShareError: a secret is not the one committed to.
+        ShareError: a secret is not the one committed to, or a contribution is missing or broken.
         KeyInvalidError: a survivor's mask key is a point of low order.
     """
     revealed.check(roster)
-    adverts = roster.by_party()
     plus: list[MaskSeed] = []
     minus = [self_seed(secret, p, context) for p, secret in revealed.self_secrets.items()]
     for dropped, key in revealed.mask_keys.items():
-        for survivor in revealed.self_secrets:
-            peer = AgreementPublic(adverts[survivor].mask_key)
-            seed = pairwise_seed(key, dropped, peer, survivor, context)
+        received = (contributions or {}).get(dropped, {})
+        seeds = pairwise_seeds(
+            key,
+            dropped,
+            peers=revealed.self_secrets,
+            roster=roster,
+            context=context,
+            received=received,
+        )
+        for survivor, seed in seeds.items():
             # The survivor u added the mask if the dropped v > u and subtracted it if v < u.
             (minus if dropped > survivor else plus).append(seed)
     add_masks(total, plus, minus)
