@@ -135,14 +135,14 @@ class UNet(nn.Module):
         return out
 
     def decode(self, levels: list[Tensor], time: Tensor) -> list[Tensor]:
-        """The activation of every decoder level, coarse to fine."""
+        """The activation of every decoder level, coarse to fine; the bottom's if there is none."""
         stages: list[Tensor] = []
         h = levels[-1]
         for block, skip in zip(self.up, levels[-2::-1], strict=True):
             h = functional.interpolate(h, size=skip.shape[2:], mode="nearest")
             h = block(torch.cat([h, skip], dim=1), time)
             stages.append(h)
-        return stages
+        return stages or [h]
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """Predict v.
