@@ -218,6 +218,22 @@ def test_every_part_learns(config: BranchConfig, part: str) -> None:
     assert any(expected[part] in name for name in moved)
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_there_is_a_parser_behind_every_encoder_block(level: int) -> None:
+    grown = branch(dataclasses.replace(SPATIAL, frequency_parser=True))
+    x, t = torch.randn((2, 2, 4, 4), generator=seeded(11)), torch.tensor([3, 400])
+    time = grown.embed(t)
+    with torch.no_grad():
+        before = grown(x, t)
+        plain = grown.encode(x, time)
+        randomised(grown.parsers[level])
+        assert not torch.allclose(grown(x, t), before, atol=1e-4)
+        parsed = grown.encode(x, time)
+    # The skip of its own level is taken before the parser; all that is coarser comes after it.
+    assert torch.equal(parsed[0], plain[0])
+    assert not torch.allclose(parsed[1], plain[1], atol=1e-4)
+
+
 def test_parts_do_not_mix_the_samples_of_a_batch() -> None:
     grown = randomised(branch(dataclasses.replace(SPATIAL, **PARTS)))
     x = torch.randn((3, 2, 5, 4), generator=seeded(8))
