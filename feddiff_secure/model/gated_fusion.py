@@ -91,22 +91,24 @@ class PairedHead(nn.Module):
         )
 
 
-def paired_loss(head: nn.Module, outputs: Outputs, label: Tensor) -> Tensor:
+def paired_loss(head: nn.Module | None, outputs: Outputs, label: Tensor) -> Tensor:
     """FedDiff's loss over the labelled pixels.
 
     Args:
-        head: whose weights are penalised.
+        head: whose weights are penalised; None leaves the penalty out, for a loss a tile: the
+            weights are public, so their penalty's gradient is added once, outside the clipping.
         outputs: three (B, K, h, w).
         label: (B, h, w) integers, 1…K, 0 = unlabelled. Without a labelled pixel only the penalty
             is left.
     """
-    fused, hsi, lidar = (scores.movedim(1, -1)[label > 0] for scores in outputs)  # (P, K)
-    penalty = WEIGHT_PENALTY * weight_norms(head)
-    if not len(fused):
-        return penalty
-    fit = functional.cross_entropy(fused, label[label > 0].long() - 1)
-    agree = functional.mse_loss(hsi, fused) + functional.mse_loss(lidar, fused)
-    return fit + agree + penalty
+    # By masks, not by picking: the shape must not depend on the labels of a tile under vmap.
+    known = label > 0
+    wanted = (label.long() - 1).clamp_min(0)
+    fit = functional.cross_entropy(outputs.fused, wanted, reduction="none")  # (B, h, w)
+    apart = torch.square(outputs.hsi - outputs.fused) + torch.square(outputs.lidar - outputs.fused)
+    error = torch.where(known, fit + apart.mean(dim=1), torch.zeros_like(fit))
+    loss = error.sum() / known.sum().clamp_min(1)
+    return loss if head is None else loss + WEIGHT_PENALTY * weight_norms(head)
 
 
 def weight_norms(module: nn.Module) -> Tensor:

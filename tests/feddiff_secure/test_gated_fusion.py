@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from feddiff_privacy.dpsgd import Call, clipped_gradient_sum
 from feddiff_secure.errors import UsageError
 from feddiff_secure.model.deformable import DeformableConvolution
 from feddiff_secure.model.gated_fusion import (
@@ -223,6 +224,23 @@ def test_the_head_learns_a_rule_that_needs_both_modalities() -> None:
     right = [(o.argmax(dim=1) + 1 == label).float().mean().item() for o in outputs]
     assert right[0] > 0.9
     assert max(right[1:]) < 0.7
+
+
+def test_per_tile_gradients_of_the_head_add_up_to_the_plain_gradient() -> None:
+    scores = head()
+    with torch.no_grad():
+        scores.fusion.column.offset.weight += 0.1
+    hsi, lidar = normal(3, 1, 5, 2, 3), normal(3, 1, 3, 2, 3, seed=1)
+    label = torch.tensor([[[[1, 0, 2], [3, 4, 0]]], [[[0] * 3] * 2], [[[2] * 3] * 2]])
+
+    def loss(call: Call, hsi: Tensor, lidar: Tensor, label: Tensor) -> Tensor:
+        return paired_loss(None, Outputs(*call(hsi, lidar)), label)
+
+    total = clipped_gradient_sum(scores, loss, (hsi, lidar, label), clip=1e9)
+    for i in range(3):
+        paired_loss(None, scores(hsi[i], lidar[i]), label[i]).backward()
+    plain = torch.cat([p.grad.flatten() for p in scores.parameters() if p.grad is not None])
+    assert torch.allclose(total, plain, atol=1e-9)
 
 
 def test_the_fusion_does_not_mix_tiles() -> None:

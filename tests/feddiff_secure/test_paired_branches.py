@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from feddiff_privacy.dpsgd import Call, clipped_gradient_sum
 from feddiff_secure.errors import UsageError
 from feddiff_secure.model.branch_config import BranchConfig
 from feddiff_secure.model.paired import PairedBranches
@@ -148,6 +149,23 @@ def test_the_step_of_a_tile_is_that_of_its_pixels() -> None:
         one = branches(hsi[i : i + 1], lidar[i : i + 1], torch.tensor([step]))
         assert torch.allclose(both.hsi[i], one.hsi[0], atol=1e-5)
         assert torch.allclose(both.lidar[i], one.lidar[0], atol=1e-5)
+
+
+def test_per_tile_gradients_of_the_connections_add_up_to_the_plain_gradient() -> None:
+    branches, (hsi, lidar, t) = pair(trained=True), tiles(3, 2, 2)
+    branches.to_hsi.requires_grad_(True)
+    branches.to_lidar.requires_grad_(True)
+
+    def loss(call: Call, hsi: Tensor, lidar: Tensor, t: Tensor) -> Tensor:
+        found = call(hsi, lidar, t)
+        return found[0].square().mean() + found[1].square().mean()
+
+    singles = (hsi[:, None], lidar[:, None], t[:, None])
+    total = clipped_gradient_sum(branches, loss, singles, clip=1e9)
+    for one in zip(*singles, strict=True):
+        loss(branches, *one).backward()
+    plain = torch.cat([p.grad.flatten() for p in branches.parameters() if p.grad is not None])
+    assert torch.allclose(total, plain.double(), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (5, 3), (8, 8)])
