@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import Any
 
 from feddiff_secure.errors import DataError
 
@@ -14,6 +15,8 @@ MAX_WIDTH = 512  # channels of a level
 MAX_LEVELS = 6
 MAX_CHANNELS = 64  # input or output channels
 MAX_PATCH = 16  # grid points a token
+MAX_CLASSES = 255
+_PARTS = ("token_interaction", "frequency_parser", "classes")  # absent means the plain network
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class BranchConfig:
         patch: grid points a token; 1 keeps every point.
         widths: channels of each level, multiples of 8; the last level also holds the attention.
         heads: attention heads.
+        token_interaction: FedDiff's token interaction in the attention.
+        frequency_parser: FedDiff's frequency-domain parser behind every encoder block.
+        classes: K > 0 for a branch that can be told the class, else 0.
     """
 
     axes: int
@@ -35,10 +41,14 @@ class BranchConfig:
     patch: int
     widths: tuple[int, ...]
     heads: int = 4
+    token_interaction: bool = False
+    frequency_parser: bool = False
+    classes: int = 0
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """Canonical JSON: sorted keys, no spaces; a part that is absent is left out."""
+        fields = {key: value for key, value in asdict(self).items() if value or key not in _PARTS}
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> BranchConfig:
@@ -53,17 +63,34 @@ class BranchConfig:
         except ValueError as error:
             raise DataError(f"branch config is not JSON ({error})", hint) from error
         keys = {"axes", "in_channels", "out_channels", "patch", "widths", "heads"}
-        if not isinstance(raw, dict) or set(raw) != keys:
-            raise DataError(f"branch config must have exactly the keys {sorted(keys)}", hint)
+        if not isinstance(raw, dict) or set(raw) - set(_PARTS) != keys:
+            raise DataError(
+                f"branch config must have the keys {sorted(keys)} and may have {sorted(_PARTS)}",
+                hint,
+            )
         limits = {"axes": 2, "in_channels": MAX_CHANNELS, "out_channels": MAX_CHANNELS}
         limits |= {"patch": MAX_PATCH, "heads": GROUPS}
         for key, limit in limits.items():
             if type(raw[key]) is not int or not 1 <= raw[key] <= limit:
                 raise DataError(f"branch config: {key} must be an integer in 1..{limit}", hint)
-        config = BranchConfig(**{key: raw[key] for key in limits}, widths=_widths(raw["widths"]))
+        config = BranchConfig(
+            **{key: raw[key] for key in limits}, widths=_widths(raw["widths"]), **_parts(raw)
+        )
         if config.to_json() != text:
             raise DataError("branch config is not in canonical form", hint)
         return config
+
+
+def _parts(raw: dict[str, Any]) -> dict[str, Any]:
+    """The optional parts that are present; to_json never writes an absent one."""
+    hint = "the file is damaged or from another version"
+    for key in ("token_interaction", "frequency_parser"):
+        if raw.get(key, True) is not True:
+            raise DataError(f"branch config: {key} must be true or left out", hint)
+    classes = raw.get("classes", 1)
+    if type(classes) is not int or not 1 <= classes <= MAX_CLASSES:
+        raise DataError(f"branch config: classes must be in 1..{MAX_CLASSES} or left out", hint)
+    return {key: raw[key] for key in _PARTS if key in raw}
 
 
 def _widths(raw: object) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ class Schedule:
         if self.alphas_bar[0] != 1.0 or np.any(np.diff(self.alphas_bar) >= 0.0):
             raise UsageError(
                 "a noise schedule must start at 1 and decrease strictly",
-                "use linear_schedule or cosine_schedule",
+                "use linear_schedule, cosine_schedule or shifted_cosine_schedule",
             )
         if self.alphas_bar[-1] <= 0.0:
             raise UsageError("a noise schedule must stay positive", "use fewer or smaller steps")
@@ -65,3 +65,32 @@ def cosine_schedule(steps: int = STEPS, offset: float = 0.008) -> Schedule:
     level = np.square(np.cos((t + offset) / (1.0 + offset) * np.pi / 2.0))
     betas = np.minimum(1.0 - level[1:] / level[:-1], 0.999)
     return Schedule(np.concatenate([[1.0], np.cumprod(1.0 - betas)]))
+
+
+def shifted_cosine_schedule(
+    steps: int = STEPS, shift: float = 0.25, log_snr_limit: float = 15.0
+) -> Schedule:
+    """The high-noise schedule: the cosine's log SNR, lowered by −2 ln(shift) at every step.
+
+    log SNR_t = −2 ln tan(a + (b − a)·t/T) + 2 ln(shift), with a and b such that the unshifted
+    one runs from +limit to −limit (Hoogeboom, Heek and Salimans, arXiv 2301.11093, section 3.1,
+    where shift is the ratio of two resolutions). ᾱ_t = sigmoid(log SNR_t): half of the signal's
+    power is gone at t/T ≈ 0.15 for the default shift, and ᾱ_T < 1e-7.
+
+    Args:
+        steps: T.
+        shift: 0 < shift ≤ 1; 1 is the cosine schedule with its ends bounded.
+        log_snr_limit: of the unshifted schedule, above 0 and at most 30.
+
+    Raises:
+        UsageError: an argument is out of range.
+    """
+    if steps < 1 or not 0.0 < shift <= 1.0 or not 0.0 < log_snr_limit <= 30.0:
+        raise UsageError(
+            f"shifted cosine schedule of {steps} steps, shift {shift}, limit {log_snr_limit}",
+            "use at least 1 step, a shift in (0, 1] and a limit in (0, 30]",
+        )
+    ends = np.arctan(np.exp([-0.5 * log_snr_limit, 0.5 * log_snr_limit]))
+    angle = np.linspace(ends[0], ends[1], steps + 1, dtype=np.float64)[1:]
+    log_snr = -2.0 * np.log(np.tan(angle)) + 2.0 * np.log(shift)
+    return Schedule(np.concatenate([[1.0], 1.0 / (1.0 + np.exp(-log_snr))]))
