@@ -63,6 +63,32 @@ def _describe_block(features: FeatureMap, block: TileBlock, progress: Progress) 
     }
 
 
+def part_of(described: Described, tiles: TileSet) -> Described:
+    """What an owner of some of the tiles, and of some of their modalities, has computed itself.
+
+    Descriptors of a tile and modality are computed from these alone, so the ones of a larger set
+    are the same numbers.
+
+    Args:
+        described: the larger set.
+        tiles: tiles of that set, of the same modalities or fewer.
+    """
+    whole = {
+        (block.height, block.width): (block, parts)
+        for block, parts in zip(described.tiles, described.parts, strict=True)
+    }
+    found = []
+    for block in tiles:
+        larger, parts = whole[block.height, block.width]
+        order = np.argsort(larger.index)
+        place = order[np.searchsorted(larger.index, block.index, sorter=order)]
+        area = block.height * block.width
+        rows = (place[:, None] * area + np.arange(area)).ravel()
+        held = {name: parts[name] for name in block.modalities if name in parts}
+        found.append(_take(held, rows))
+    return Described(tiles, tuple(found))
+
+
 def labelled_examples(features: FeatureMap, described: Described) -> TileExamples:
     """ψ, labels and tile ids of the labelled pixels, grouped by tile.
 

@@ -182,6 +182,11 @@ class Owner:
         plan = accepted_plan(message, self._registry)
         if plan.features != self._examples.features.shape[1]:
             raise RefusalError("features_refused")
+        if plan.holdings is not None:
+            # The plan may leave this owner without noise in columns that it does not hold.
+            missing = ~plan.holdings.held(self.name)
+            if self._examples.features[:, missing].any():
+                raise RefusalError("holds_refused")
         if plan.custodian is not None and (
             self._custodians is None or plan.custodian not in self._custodians.identities
         ):
@@ -209,7 +214,7 @@ class Owner:
             self._value(plan, phase, weights),
             plan.grid(phase),
             coordinate_bound=plan.coordinate_bound(phase),
-            share_std=plan.share(phase),
+            share_std=plan.owner_noise(self.name, phase),
             source=self._random,
             rounding=plan.rounding,
         )

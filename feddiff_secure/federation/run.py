@@ -25,6 +25,7 @@ from feddiff_secure.federation.examples import (
     Described,
     describe,
     labelled_examples,
+    part_of,
     predicted_labels,
     steps,
 )
@@ -118,17 +119,16 @@ def simulate(
         tile=prepared.tile,
         classes=len(prepared.dataset.classes),
         features=sum(features.widths.values()),
+        hsi_features=features.widths.get("hsi"),
     )
     on_ready(plan)
     clock.lap("calibrate")
-    parts = [*prepared.owners, prepared.test]
-    progress.stage("features", sum(steps(tiles) for tiles in parts))
-    described = [describe(features, tiles, progress) for tiles in parts]
+    described, tested = _describe(features, prepared, progress)
     clock.lap("features")
 
     held = dict(zip(prepared.names, prepared.owners, strict=True))
     with run_ledgers(config, held, ledgers) as books:
-        federation = Federation.simulated(plan, books, _examples(features, described[:-1]))
+        federation = Federation.simulated(plan, books, _examples(features, described))
         progress.stage("secure rounds", plan.rounds)
         trained = federation.train(
             plan,
@@ -138,8 +138,8 @@ def simulate(
         )
     clock.lap("rounds")
     model = Model(features, trained.weights, prepared.dataset.classes)
-    test_true, test_predicted = _test(model, described[-1])
-    maps = _maps(model, described if prepared.test_is_part else described[:-1])
+    test_true, test_predicted = _test(model, tested.test)
+    maps = _maps(model, tested.mapped)
     clock.lap("evaluate")
     statement = privacy_statement(
         config,
@@ -191,6 +191,36 @@ def check_labelled(prepared: Prepared) -> None:
         raise UsageError(
             "the test part holds no labelled tile", "give more labelled regions, or --test PATH"
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Evaluated:
+    """What the trained model is applied to.
+
+    Attributes:
+        test: the tiles that the metrics are computed on.
+        mapped: the tiles that the maps are painted from.
+    """
+
+    test: Described
+    mapped: list[Described]
+
+
+def _describe(
+    features: FeatureMap, prepared: Prepared, progress: Progress
+) -> tuple[list[Described], _Evaluated]:
+    """Descriptors of the owners' tiles, and of what is evaluated.
+
+    In split the ground is described once, with both modalities, and each owner takes its part.
+    """
+    whole = prepared.owners if prepared.ground is None else [prepared.ground]
+    parts = [*whole, prepared.test]
+    progress.stage("features", sum(steps(tiles) for tiles in parts))
+    *trained, test = [describe(features, tiles, progress) for tiles in parts]
+    owners = trained
+    if prepared.ground is not None:
+        owners = [part_of(trained[0], tiles) for tiles in prepared.owners]
+    return owners, _Evaluated(test, [*trained, test] if prepared.test_is_part else trained)
 
 
 def _examples(features: FeatureMap, described: Sequence[Described]) -> list[TileExamples]:
