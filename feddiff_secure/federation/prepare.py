@@ -18,6 +18,7 @@ from feddiff_secure.data.simulate.scene import simulated_scene
 from feddiff_secure.data.split import train_test_split
 from feddiff_secure.data.tiles import TileSet
 from feddiff_secure.errors import DataError, UsageError
+from feddiff_secure.federation.alignment import align
 from feddiff_secure.federation.dealing import deal
 
 TABLE_TILE = 1
@@ -61,7 +62,7 @@ def prepare(config: RunConfig) -> Prepared:
         UsageError: a partition or unit that the data does not allow.
     """
     scheme = parse_partition(config.partition)
-    dataset = load(config.data, config.seed)
+    dataset, alignment = _load(config)
     tile = tile_side(config, dataset)
     tiles = cut_tiles(dataset, tile)
     if len(tiles.labelled_units()) == 0:
@@ -86,7 +87,19 @@ def prepare(config: RunConfig) -> Prepared:
         how=how,
         tile=tile,
         ground=train if config.topology == "split" else None,
+        alignment=alignment,
     )
+
+
+def _load(config: RunConfig) -> tuple[Dataset, str | None]:
+    """The data of a run, and how two files became one, in words."""
+    if config.data is None or config.lidar_data is None:
+        return load(config.data, config.seed), None
+    aligned = align(
+        read_dataset(Path(config.data), require_labels=False),
+        read_dataset(Path(config.lidar_data), require_labels=False),
+    )
+    return aligned.dataset, aligned.how
 
 
 def load(path: str | None, seed: int) -> Dataset:

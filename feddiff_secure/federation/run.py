@@ -149,6 +149,7 @@ def simulate(
         support=prepared.dataset.layout.support,
         priors=[f"{m} branch {p.digest[:16]}: {p.provenance}" for m, p in features.priors.items()],
         lifetime_epsilon=largest_epsilon(books),
+        alignment=prepared.alignment,
     )
     clock.lap("account")
     releases = plan.rounds + (plan.nominal_tiles is None)

@@ -53,6 +53,21 @@ class AdversaryRow:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class GroundRow:
+    """ε of the calibrated row for ground that several owners hold, their releases composed.
+
+    Attributes:
+        copies: owners whose data one tile of ground is in.
+        epsilon: adding or removing the tile, with its labels, from all of their data.
+        epsilon_replace: changing it in all of their data.
+    """
+
+    copies: int
+    epsilon: float
+    epsilon_replace: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """Everything the statement says.
@@ -81,6 +96,8 @@ class Statement:
         not_covered: what lies outside ε.
         lifetime_epsilon: ε of everything in an owner's ledger after this run, the largest over
             owners; None where no ledger was kept.
+        ground: the composed row where each tile of ground is in the data of several owners by
+            design; None otherwise.
     """
 
     deployment: str
@@ -110,17 +127,20 @@ class Statement:
     not_covered: Sequence[str]
     code_version: str
     lifetime_epsilon: float | None = None
+    ground: GroundRow | None = None
 
     @property
     def levels(self) -> dict[str, float | None]:
         """ε of the calibrated row by unit; None where nothing is claimed.
 
         Changing a record or a pixel replaces its tile by another, so both follow from the tile
-        by replace-one. Features computed from a neighbourhood carry a pixel into other tiles.
+        by replace-one; a pixel of ground that several owners hold, in all of their data. Features
+        computed from a neighbourhood carry a pixel into other tiles.
         """
         row = next(row for row in self.adversaries if row.name == self.calibrated_row)
         replace = finite(row.epsilon_replace)
-        pixel = replace if self.support == "pixel" else None
+        ground = replace if self.ground is None else finite(self.ground.epsilon_replace)
+        pixel = ground if self.support == "pixel" else None
         return {"record": replace, "tile": finite(row.epsilon), "pixel": pixel}
 
     def to_json(self) -> dict[str, Any]:
@@ -162,6 +182,13 @@ class Statement:
             "adversaries": [row.to_json() for row in self.adversaries],
             "calibrated_row": self.calibrated_row,
             "levels": self.levels,
+            "ground": None
+            if self.ground is None
+            else {
+                "copies": self.ground.copies,
+                "epsilon": finite(self.ground.epsilon),
+                "epsilon_replace_one": finite(self.ground.epsilon_replace),
+            },
             "lifetime_epsilon": None
             if self.lifetime_epsilon is None
             else finite(self.lifetime_epsilon),
@@ -211,7 +238,8 @@ class Statement:
             "|---|---:|---|",
             f"| tile | {_level(self.levels['tile'])} | add or remove one tile |",
             f"| record | {_level(self.levels['record'])} | changing it replaces its tile |",
-            f"| pixel | {_level(self.levels['pixel'])} | {_pixel_reason(self.support)} |",
+            f"| pixel | {_level(self.levels['pixel'])} | {_pixel_reason(self)} |",
+            *_ground_lines(self.ground),
             "",
             "## What was released",
             "",
@@ -275,8 +303,21 @@ def _headline(statement: Statement) -> str:
     )
 
 
-def _pixel_reason(support: str) -> str:
-    if support == "pixel":
+def _ground_lines(ground: GroundRow | None) -> list[str]:
+    if ground is None:
+        return []
+    return [
+        (
+            f"| ground tile with its labels | {_number(ground.epsilon)} (replace-one "
+            f"{_number(ground.epsilon_replace)}) | in {ground.copies} owners' data, composed |"
+        )
+    ]
+
+
+def _pixel_reason(statement: Statement) -> str:
+    if statement.support == "pixel" and statement.ground is not None:
+        return f"changing it replaces its tile in the data of {statement.ground.copies} owners"
+    if statement.support == "pixel":
         return "changing it replaces its tile"
     return "features were computed from a neighbourhood, so a pixel reaches other tiles"
 
