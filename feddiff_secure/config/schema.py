@@ -283,6 +283,11 @@ class RunConfig:
                 "holds with topology paired: every owner holds both modalities",
                 "use --topology mixed or split, or leave out --holds",
             )
+        if self.topology == "split" and self.owner_count is None:
+            raise UsageError(
+                "partition site with topology split: how many owners is not said",
+                "give --owners, a holder of HSI and one of LiDAR for each site",
+            )
         if self.topology != "paired" and self.owner_count is not None:
             self.holds_for(self.owner_count)
         for name in ("labels", "lidar_data"):

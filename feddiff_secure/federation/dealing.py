@@ -53,10 +53,9 @@ def owner_names(count: int) -> tuple[str, ...]:
 
 
 def _split(tiles: TileSet, scheme: PartitionScheme, config: RunConfig) -> dict[str, TileSet]:
-    count = config.owner_count or 2 * len(tiles.sites)
-    names = owner_names(count)
-    holds = dict(zip(names, config.holds_for(count) or (), strict=True))
-    ground = deal_ground(tiles, scheme, holds, config.seed)
+    holds = named_holds(config)
+    names = tuple(holds)
+    ground = _deal_ground(tiles, scheme, holds, config.seed)
     labelled = _with_labels(tiles, ground, parse_labels(config.labels or "all", names))
     owners = {
         name: _hide_labels(part, labelled).with_modalities([holds[name]])
@@ -71,7 +70,14 @@ def _split(tiles: TileSet, scheme: PartitionScheme, config: RunConfig) -> dict[s
     return owners
 
 
-def deal_ground(
+def named_holds(config: RunConfig) -> dict[str, Held]:
+    """Owner → what it holds, in split."""
+    assert config.owner_count is not None  # the configuration refuses split without it
+    names = owner_names(config.owner_count)
+    return dict(zip(names, config.holds_for(len(names)) or (), strict=True))
+
+
+def _deal_ground(
     tiles: TileSet, scheme: PartitionScheme, holds: dict[str, Held], seed: int
 ) -> dict[str, TileSet]:
     """The ground of each owner in split, still with both modalities, in roster order.

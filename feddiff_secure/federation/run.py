@@ -107,7 +107,7 @@ def simulate(
         ProtocolAbortedError: a round could not be completed.
     """
     clock = Clock()
-    _check_available(config)
+    check_aggregation(config.aggregation)
     prepared = prepare(config)
     features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
     check_labelled(prepared)
@@ -169,9 +169,13 @@ def simulate(
     )
 
 
-def _check_available(config: RunConfig) -> None:
-    """Refuse, before any data is read, a mode that this machine cannot run."""
-    if config.aggregation != "encrypted":
+def check_aggregation(aggregation: str) -> None:
+    """Refuse, before any data is read, a mode that this machine cannot run.
+
+    Raises:
+        UsageError: encryption on a machine without it.
+    """
+    if aggregation != "encrypted":
         return
     try:
         load_seal()
