@@ -14,6 +14,9 @@ from feddiff_secure.data.limits import DEFAULT_LIMITS
 from feddiff_secure.data.scene import Affine, Dataset
 from feddiff_secure.errors import DataError
 
+MOST_COORDINATE = 1e12  # CRS units
+LEAST_AREA = 1e-24  # of a pixel, square CRS units
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroundGrid:
@@ -77,6 +80,8 @@ class GroundGrid:
             raise _no_grid("transform is not of float64")
         if transform.shape not in {(0,), (6,)} or not np.isfinite(transform).all():
             raise _no_grid("transform is not 6 finite numbers")
+        if transform.size and not _is_usable(transform):
+            raise _no_grid(f"transform is flat, or leaves ±{MOST_COORDINATE:g}")
         shapes = _integers(message["shapes"], "shapes", 1, MAX_ID)
         if shapes.shape[1:] != (2,) or not 1 <= len(shapes) <= DEFAULT_LIMITS.scenes:
             raise _no_grid(f"shapes are {shapes.shape}")
@@ -118,6 +123,11 @@ class GroundGrid:
         if self.transform is None:
             raise ValueError("a grid without georeference")
         return self.transform
+
+
+def _is_usable(transform: NDArray[np.float64]) -> bool:
+    a, b, _, d, e, _ = transform.tolist()
+    return bool(np.abs(transform).max() <= MOST_COORDINATE) and abs(a * e - b * d) > LEAST_AREA
 
 
 def _integers(value: object, name: str, low: int, high: int) -> NDArray[np.int64]:

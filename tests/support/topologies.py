@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feddiff_privacy.clipping import TileExamples
 from feddiff_secure.config.schema import RunConfig
@@ -47,7 +48,7 @@ def holder_examples(held: str, seed: int, tiles: int = 12) -> TileExamples:
 
 def tiny_scene(side: int = 24, bands: int = 12, transform: Affine | None = NORTH_UP) -> Scene:
     """A raster of three classes in blocks of 4 × 4, both modalities, with a georeference."""
-    table = tiny_table(pixels=side * side, bands=bands, seed=1).table
+    table = tiny_table(pixels=2 * side * side, bands=bands, seed=1).table
     assert table is not None
     row, col = np.divmod(np.arange(side * side), side)
     block = row // 4 * (side // 4) + col // 4
@@ -70,7 +71,7 @@ def tiny_scene(side: int = 24, bands: int = 12, transform: Affine | None = NORTH
     )
 
 
-def cube(held: Modality, source: np.ndarray, side: int) -> np.ndarray:
+def cube(held: Modality, source: NDArray[np.int64], side: int) -> NDArray[np.float32]:
     """(C, side, side) values of the chosen table rows."""
     return np.ascontiguousarray(held.values[source].T.reshape(-1, side, side))
 
