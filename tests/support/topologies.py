@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ HSI, WIDTH = 600, 1000  # columns of HSI, of both
 NORTH_UP: Affine = (2.0, 0.0, 500_000.0, 0.0, -2.0, 4_000_000.0)
 
 
+@lru_cache
 def topology_plan(config: RunConfig, owners: int) -> Plan:
     """A plan over `owners` owners with `WIDTH` columns."""
     names = tuple(f"owner-{i:03d}" for i in range(1, owners + 1))
