@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,13 @@ def split_config(run: Path, together: Together | None) -> RunConfig | None:
 
 
 def predict_fused(
-    model: Model, config: RunConfig, data: Path, together: Together, progress: Progress
+    model: Model,
+    config: RunConfig,
+    data: Path,
+    together: Together,
+    progress: Progress,
+    *,
+    check: Callable[[Dataset], None],
 ) -> FusedMaps:
     """Predict ground whose modalities different owners hold.
 
@@ -89,6 +96,7 @@ def predict_fused(
         data: file of both modalities, or of the HSI.
         together: who gets what.
         progress: receives stages of tiles and of sums.
+        check: refuses ground that the map cannot be written for, before a score leaves an owner.
 
     Raises:
         UsageError: names or consents that do not fit.
@@ -108,6 +116,7 @@ def predict_fused(
         aligned = align(read, read_dataset(together.lidar_data, require_labels=False))
         whole = _with_supports(aligned.dataset, model.features.layout)
     model.features.layout.check_same(whole.layout, str(data), allow_missing=True)
+    check(whole)
     tile = 1 if whole.is_table else model.features.tile
     maps = fused_maps(model, cut_tiles(whole, tile), fusion, progress)
     placed = None if aligned is None else aligned.on_hsi(maps)

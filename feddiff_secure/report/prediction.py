@@ -50,10 +50,10 @@ def predict_file(
     model = load_model(run)
     config = split_config(run, together)
     if config is not None and together is not None:
-        found = predict_fused(model, config, data, together, progress)
-        dataset, maps = found.dataset, found.maps
-        _check_place(out, dataset)
-        return _written(out, dataset, maps, model) | {"fused": found.disclosure}
+        found = predict_fused(
+            model, config, data, together, progress, check=lambda ground: _check_place(out, ground)
+        )
+        return _written(out, found.dataset, found.maps, model) | {"fused": found.disclosure}
     dataset = read_dataset(data, require_labels=False)
     model.features.layout.check_same(dataset.layout, str(data), allow_missing=True)
     _check_place(out, dataset)

@@ -175,6 +175,10 @@ def test_two_files_of_one_ground_with_ten_percent_missing_lidar(cli: Run, tmp_pa
     privacy = json.loads(text)["privacy"]
     assert any("common grid of 18 × 20" in line for line in privacy["assumptions"])
     more = ("--recipient", "zoe", "--lidar-data", lidar, "--json", "--quiet")
+    tif = tmp_path / "map.tif"
+    code, text, err = cli("predict", out, "--data", hsi, "--out", tif, *more)
+    assert code == 0, err
+    assert tif.is_file()
     code, text, err = cli("predict", out, "--data", hsi, "--out", tmp_path / "map.h5", *more)
     assert code == 0, err
     assert json.loads(text)["fused"]["refused_pixels"] == 2 * 20
