@@ -99,7 +99,7 @@ def _check_out(out: Path) -> None:
 
 def _write(out: Path, dataset: Dataset, maps: Maps, model: Model) -> None:
     if out.suffix == ".png":
-        draw(out, dataset, maps)
+        draw(out, dataset, maps, classes=model.classes)
     elif out.suffix == ".h5":
         if len({part.shape for part in maps}) > 1:
             raise UsageError("out: scenes of different size do not fit one .h5", "write a .png")
@@ -108,7 +108,7 @@ def _write(out: Path, dataset: Dataset, maps: Maps, model: Model) -> None:
             file.create_dataset("label", data=labels.astype(np.uint16), compression="gzip")
             file.attrs["classes"] = list(model.classes)
     else:
-        write_tif(out, dataset, maps)
+        write_tif(out, dataset, maps, model.classes)
 
 
 def _accuracy(model: Model, dataset: Dataset, maps: Maps) -> dict[str, Any] | None:

@@ -189,6 +189,24 @@ def test_two_files_of_one_ground_with_ten_percent_missing_lidar(cli: Run, tmp_pa
     assert (label[2:] > 0).all()
 
 
+def test_labels_may_be_with_the_owner_of_lidar_alone(cli: Run, tmp_path: Path) -> None:
+    """And ground without labels is predicted in every format."""
+    scene = tiny_scene(side=16)
+    hsi = written(tmp_path / "hsi.h5", only(scene, "hsi"))
+    lidar = written(tmp_path / "lidar.h5", only(scene, "lidar"))
+    with h5py.File(hsi, "r+") as file:
+        del file["label"], file["region"], file.attrs["classes"]
+    options = ("--topology", "split", "--lidar-data", lidar, "--epsilon", "inf")
+    code, _, err = cli(*small(hsi, tmp_path / "r", *options))
+    assert code == 0, err
+    with h5py.File(lidar, "r+") as file:
+        del file["label"], file["region"], file.attrs["classes"]
+    for suffix in ("png", "tif", "h5"):
+        more = ("--lidar-data", lidar, "--recipient", "zoe", "--out", tmp_path / f"m.{suffix}")
+        code, _, err = cli("predict", tmp_path / "r", "--data", hsi, *more, "--quiet")
+        assert code == 0, err
+
+
 def test_grounds_that_do_not_match_are_two_lines_and_exit_3(cli: Run, tmp_path: Path) -> None:
     scene = tiny_scene()
     hsi = written(tmp_path / "hsi.h5", only(scene, "hsi"))
