@@ -3,11 +3,10 @@
 An owner's vector has the same length whatever it holds: the columns of a modality that it lacks
 are zero, as its ψ is zero there. Who holds what is public to the parties of a plan.
 
-A modality with a **single holder** gets local noise. In its columns a sum is one owner's value, and
-the shares of owners that put nothing in would stand in for protection by the many that is not
-there. So the holder adds the whole noise σ in those columns and the others none. Towards whom a
-column of several holders offers only fewer shares, the single holder's does not: its noise is its
-own.
+A modality with a **single holder** gets local noise. In its columns a sum is one owner's value, so
+its protection should not hang on shares of owners that have nothing there. The holder adds the
+whole noise σ in those columns and the others none: the sum has σ all the same, and no observer but
+the holder can subtract any of it.
 """
 
 from __future__ import annotations
