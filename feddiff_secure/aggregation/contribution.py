@@ -37,7 +37,7 @@ def contribution(
     grid: ReleaseGrid,
     *,
     coordinate_bound: int,
-    share_std: float,
+    share_std: float | NDArray[np.float64],
     mechanism: Mechanism = "discrete_gaussian",
     source: SecureBytes,
     rounding: str = "nearest",
@@ -48,14 +48,15 @@ def contribution(
         value: the clipped sum (or the count), flattened to (dimension,).
         grid: the release's grid.
         coordinate_bound: public bound on a coordinate, grid units.
-        share_std: standard deviation of this owner's noise share in grid units; 0 adds none (the
-            non-private baseline).
+        share_std: standard deviation of this owner's noise in grid units, one for all coordinates
+            or one each; 0 adds none.
         mechanism: which integer noise.
         source: secure randomness.
         rounding: `nearest` or `stochastic`; the same sensitivity bound holds for both.
 
     Raises:
         ValueError: another number of coordinates than the grid's, or another rounding.
+        MechanismError: a standard deviation above 0 that the noise is not proven for.
     """
     if rounding not in ROUNDINGS:
         raise ValueError(f"rounding {rounding!r} is not one of {ROUNDINGS}")
@@ -67,6 +68,8 @@ def contribution(
         else round_stochastic(value, grid.scale, source)
     )
     rounded, saturated = saturate(on_grid, coordinate_bound)
-    if share_std > 0:
-        rounded += noise_sampler(mechanism, share_std).sample(grid.dimension, source)
+    stds = np.broadcast_to(np.asarray(share_std, dtype=np.float64), (grid.dimension,))
+    for std in np.unique(stds[stds > 0]):
+        chosen = np.flatnonzero(stds == std)
+        rounded[chosen] += noise_sampler(mechanism, float(std)).sample(chosen.size, source)
     return Contribution(vector=grid.ring.to_ring(rounded), saturated=saturated)

@@ -73,7 +73,35 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
         ),
     ] = None,
     topology: Annotated[
-        str | None, typer.Option(help="Who holds which modality: paired.", rich_help_panel=_OWNERS)
+        str | None,
+        typer.Option(
+            help="paired (each owner both modalities of its ground), mixed (some only one) or "
+            "split (owners hold different modalities of one ground). Default: paired.",
+            rich_help_panel=_OWNERS,
+        ),
+    ] = None,
+    holds: Annotated[
+        str | None,
+        typer.Option(
+            help="With mixed or split: hsi, lidar or both for each owner, by commas; repeats. "
+            "Default: hsi,lidar.",
+            rich_help_panel=_OWNERS,
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="With split: owners that hold labels, by commas, or all. Default: all.",
+            rich_help_panel=_OWNERS,
+        ),
+    ] = None,
+    lidar_data: Annotated[
+        str | None,
+        typer.Option(
+            help="With split: file of the LiDAR of the ground in --data, matched by georeference "
+            "or row_col. Default: --data holds both.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     aggregation: Annotated[
         str | None,

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from feddiff_privacy.calibrate import COUNT_SHARE
 from feddiff_privacy.ledger.entries import MOST_LIFETIME, is_holding_name
 from feddiff_privacy.mechanisms import Mechanism
+from feddiff_secure.config.holds import ALTERNATE, Held, parse_holds, repeat_holds
 from feddiff_secure.errors import UsageError
 
 Topology = Literal["paired", "mixed", "split"]
@@ -40,10 +41,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 # What this version does not do yet, said where a user asks for it.
 _NOT_YET: dict[str, dict[str, str]] = {
-    "topology": {
-        "mixed": "owners with one modality only",
-        "split": "modalities of the same ground held by different owners",
-    },
     "profile": {"paper": "the published FedDiff baseline"},
     "engine": {"flare": "runs across machines"},
 }
@@ -66,7 +63,12 @@ class RunConfig:
         delta: δ in (0, 1), well below 1/number of tiles.
         owners: number of owners; None for the default of the partition.
         partition: `iid`, `dirichlet:A`, `region` or `site`.
-        topology: who holds which modality.
+        topology: `paired` (every owner holds both modalities of its own ground), `mixed` (some hold
+            one only) or `split` (owners hold different modalities of the same ground).
+        holds: `hsi`, `lidar` or `both` for each owner, by commas; repeats; None alternates hsi and
+            lidar. Not with `paired`.
+        labels: with `split`, names of the owners that hold labels, or `all` (None too).
+        lidar_data: with `split`, the file that holds the LiDAR of the ground in `data`.
         aggregation: how the owners' vectors are summed.
         custodian: whether a party of its own decrypts, with aggregation `encrypted`; otherwise the
             owners do.
@@ -104,6 +106,9 @@ class RunConfig:
     owners: int | None = None
     partition: str = "iid"
     topology: Topology = "paired"
+    holds: str | None = None
+    labels: str | None = None
+    lidar_data: str | None = None
     aggregation: Aggregation = "masked"
     custodian: bool = False
     key_agreement: KeyAgreementName = "x25519"
@@ -133,6 +138,7 @@ class RunConfig:
         self._check_choices()
         self._check_numbers()
         self._check_combinations()
+        self._check_topology()
 
     @property
     def is_private(self) -> bool:
@@ -150,8 +156,19 @@ class RunConfig:
     def owner_count(self) -> int | None:
         """Number of owners; None where the partition decides it (one owner a site)."""
         if self.owners is None and self.partition != "site":
-            return 4
+            return 2 if self.topology == "split" else 4
         return self.owners
+
+    def holds_for(self, owners: int) -> tuple[Held, ...] | None:
+        """What each of a number of owners holds; None in `paired`, where each holds both.
+
+        Raises:
+            UsageError: a list that does not fit the owners.
+        """
+        if self.topology == "paired":
+            return None
+        pattern = ALTERNATE if self.holds is None else parse_holds(self.holds)
+        return repeat_holds(pattern, owners, self.topology)
 
     @property
     def clip_norm(self) -> float:
@@ -250,6 +267,12 @@ class RunConfig:
                 f"noise {noise} with epsilon inf has no calibrated size",
                 "leave out --noise, or give a finite --epsilon",
             )
+        if self.mechanism == "skellam" and self.topology != "paired":
+            raise UsageError(
+                f"mechanism skellam with topology {self.topology}: where modalities have holders "
+                "of their own, noise is accounted for the discrete Gaussian only",
+                "leave out mechanism, or use --topology paired",
+            )
         if self.aggregation == "plain" and noise == "distributed":
             raise UsageError(
                 "aggregation plain shows the coordinator single updates, which carry only a "
@@ -276,6 +299,34 @@ class RunConfig:
         if self.unit == "pixel" and self.tile not in {None, 1}:
             raise UsageError(
                 f"unit pixel with tile {self.tile}", "leave out --tile, or use --unit tile"
+            )
+
+    def _check_topology(self) -> None:
+        if self.topology == "paired" and self.holds is not None:
+            raise UsageError(
+                "holds with topology paired: every owner holds both modalities",
+                "use --topology mixed or split, or leave out --holds",
+            )
+        if self.topology == "split" and self.owner_count is None:
+            raise UsageError(
+                "partition site with topology split: how many owners is not said",
+                "give --owners, a holder of HSI and one of LiDAR for each site",
+            )
+        if self.topology != "paired" and self.owner_count is not None:
+            self.holds_for(self.owner_count)
+        for name in ("labels", "lidar_data"):
+            value = getattr(self, name)
+            if value is not None and self.topology != "split":
+                raise UsageError(
+                    f"{name} with topology {self.topology}: owners hold their own ground",
+                    f"use --topology split, or leave out --{name.replace('_', '-')}",
+                )
+            if value == "":
+                raise UsageError(f"{name} is empty", f"leave out --{name.replace('_', '-')}")
+        if self.lidar_data is not None and self.data is None:
+            raise UsageError(
+                "lidar_data without data: the simulated scene holds its own LiDAR",
+                "give the HSI of the same ground with --data",
             )
 
     def to_dict(self) -> dict[str, str | int | float]:

@@ -3,7 +3,8 @@
 What distinguishes the rows is only how many noise shares stand between the data and the
 observer. With distributed noise an observer of a sum faces the shares of all survivors but those
 it knows; with local noise every owner's own share suffices, so the rows that would rely on
-aggregation do not count on it.
+aggregation do not count on it. In the columns of a modality with a single holder every observer
+faces that holder's own noise, whatever the shares; a row is the worse of its columns.
 """
 
 from __future__ import annotations
@@ -63,8 +64,11 @@ def adversary_rows(plan: Plan) -> list[tuple[str, int, str]]:
             f"sees the published model only; at least {tau} of {n} owners added their noise",
         )
     ]
-    if plan.noise == "local":
+    if plan.is_local:
         own = "relies on no aggregation: every owner's own noise suffices"
+        if plan.noise != "local":
+            own = "relies on no aggregation: each modality has one holder, whose own noise suffices"
+            rows = [("outsider", 1, f"sees the published model only; {own}")]
         return [
             *rows,
             ("coordinator", 1, own),
@@ -80,6 +84,10 @@ def adversary_rows(plan: Plan) -> list[tuple[str, int, str]]:
         "; with two owners the sum less one's own vector is the other's noised update"
         if n == 2
         else ""
+    )
+    masks += "".join(
+        f"; in the columns of {modality}, its only holder {holder} adds the whole noise itself"
+        for modality, holder in (plan.holdings.sole if plan.holdings else {}).items()
     )
     return [
         *rows,
@@ -114,7 +122,7 @@ def adversaries(plan: Plan, events: Sequence[Event]) -> list[Adversary]:
             return math.inf
         if (shares, adjacency) not in cache:
             cache[shares, adjacency] = epsilon(
-                events, shares=shares, delta=plan.delta, adjacency=adjacency
+                plan.faced(events, shares), shares=shares, delta=plan.delta, adjacency=adjacency
             )
         return cache[shares, adjacency]
 

@@ -8,6 +8,7 @@ masks and applied to the model by each owner for itself.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from feddiff_crypto.errors import ThresholdError
@@ -86,18 +87,41 @@ def _play(
         dimension=dimension,
         agreement=plan.agreement,
     )
+    return encrypted_total(exchange, known, start, ready, plan.custodian)
+
+
+def encrypted_total(
+    exchange: Exchange,
+    known: EncryptedRound,
+    start: CoordinatorStart,
+    ready: Iterable[str],
+    custodian: str | None,
+) -> EncryptedSum:
+    """The protocol itself, whatever is summed: from adverts to a sum that the owners hold.
+
+    Args:
+        exchange: the transport.
+        known: what all parties of the round know.
+        start: the coordinator's first state.
+        ready: the parties that hold a vector for this attempt.
+        custodian: who decrypts; None where the owners do.
+
+    Raises:
+        ProtocolAbortedError: a party refused.
+        CryptoError: fewer than τ answered, or a message broke the protocol.
+    """
     # 1. advertise: fresh keys, signed by pinned identities → the roster of this attempt.
     adverts = ask(exchange, "advertise", {key: {} for key in ready}, Advertise.from_message)
     sharing, rosters = start.roster(adverts)
     # 2. share: as in masked mode; the CKKS key is sealed beside the shares, or a custodian's.
     shares = ask(exchange, "share", to_messages(rosters), KeyedShares.from_message)
-    if plan.custodian is None:
+    if custodian is None:
         gathering, keyed = deliver_keyed(sharing, known, shares)
         delivered = to_messages(keyed)
     else:
         # All members are shown the same roster; the custodian answers with its key for it.
         roster = next(iter(rosters.values())).to_message()
-        key = ask_one(exchange, "custodian_key", plan.custodian, roster, CustodianKey.from_message)
+        key = ask_one(exchange, "custodian_key", custodian, roster, CustodianKey.from_message)
         gathering, keyless = deliver_custodian(sharing, known, shares, key)
         delivered = to_messages(keyless)
     # 3. mask: masked vectors, encrypted. Owners are charged here. Ciphertexts are added.
@@ -114,7 +138,7 @@ def _play(
         ask(exchange, "unmask", to_messages(requests), UnmaskReply.from_message)
     )
     # 6. decrypt: owners decrypt, take the masks off, sign the sum's digest, update the model.
-    to_owners = _requests(exchange, plan, opened)
+    to_owners = _requests(exchange, custodian, opened)
     return opened.finish(ask(exchange, "decrypt", to_owners, SumSignature.from_message))
 
 
@@ -144,13 +168,15 @@ def _model_hash(message: Message) -> bytes | None:
     return model if message["ready"] is True else None
 
 
-def _requests(exchange: Exchange, plan: Plan, opened: EncryptedOpened) -> dict[str, Message]:
+def _requests(
+    exchange: Exchange, custodian: str | None, opened: EncryptedOpened
+) -> dict[str, Message]:
     """What owners need to decrypt; from a custodian, the sum sealed to each."""
-    if plan.custodian is None:
+    if custodian is None:
         return to_messages(opened.requests())
     custody = opened.custody().to_message()
-    sums = ask_one(exchange, "custodian_sum", plan.custodian, custody, SealedSums.from_message)
-    return to_messages(opened.receive(plan.custodian, sums))
+    sums = ask_one(exchange, "custodian_sum", custodian, custody, SealedSums.from_message)
+    return to_messages(opened.receive(custodian, sums))
 
 
 def _attempt_fields(attempt: EncryptedAttempt) -> Message:

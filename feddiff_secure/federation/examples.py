@@ -63,6 +63,32 @@ def _describe_block(features: FeatureMap, block: TileBlock, progress: Progress) 
     }
 
 
+def part_of(described: Described, tiles: TileSet) -> Described:
+    """What an owner of some of the tiles, and of some of their modalities, has computed itself.
+
+    Descriptors of a tile and modality are computed from these alone, so the ones of a larger set
+    are the same numbers.
+
+    Args:
+        described: the larger set.
+        tiles: tiles of that set, of the same modalities or fewer.
+    """
+    whole = {
+        (block.height, block.width): (block, parts)
+        for block, parts in zip(described.tiles, described.parts, strict=True)
+    }
+    found = []
+    for block in tiles:
+        larger, parts = whole[block.height, block.width]
+        order = np.argsort(larger.index)
+        place = order[np.searchsorted(larger.index, block.index, sorter=order)]
+        area = block.height * block.width
+        rows = (place[:, None] * area + np.arange(area)).ravel()
+        held = {name: parts[name] for name in block.modalities if name in parts}
+        found.append(_take(held, rows))
+    return Described(tiles, tuple(found))
+
+
 def labelled_examples(features: FeatureMap, described: Described) -> TileExamples:
     """ψ, labels and tile ids of the labelled pixels, grouped by tile.
 
@@ -81,19 +107,29 @@ def labelled_examples(features: FeatureMap, described: Described) -> TileExample
     )
 
 
+def partial_scores(
+    features: FeatureMap, weights: NDArray[np.float64], described: Described
+) -> list[NDArray[np.float64]]:
+    """W_m ψ_m of every pixel, over the modalities that are there: a block's (pixels, K) each."""
+    found = []
+    for block, parts in zip(described.tiles, described.parts, strict=True):
+        scores = np.empty((block.label.size, len(weights)))
+        for chunk in _chunks(block.label.size):
+            scores[chunk] = _wide(features, _take(parts, chunk), len(chunk)) @ weights.T
+        found.append(scores)
+    return found
+
+
 def predicted_labels(
     features: FeatureMap, weights: NDArray[np.float64], described: Described
 ) -> list[NDArray[np.int16]]:
     """The most likely class of every pixel: for each block an array (T, h, w) of labels 1..K."""
-    found = []
-    for block, parts in zip(described.tiles, described.parts, strict=True):
-        pixels = block.label.size
-        best = np.empty(pixels, dtype=np.int16)
-        for chunk in _chunks(pixels):
-            scores = _wide(features, _take(parts, chunk), len(chunk)) @ weights.T
-            best[chunk] = scores.argmax(axis=1) + 1
-        found.append(best.reshape(block.label.shape))
-    return found
+    return [
+        (scores.argmax(axis=1) + 1).astype(np.int16).reshape(block.label.shape)
+        for block, scores in zip(
+            described.tiles, partial_scores(features, weights, described), strict=True
+        )
+    ]
 
 
 def _wide(features: FeatureMap, parts: Descriptors, rows: int) -> NDArray[np.float32]:

@@ -22,45 +22,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.fixedpoint import RingArray
-from feddiff_crypto.he.custodian_messages import CustodianDelivery, ReceiveRequest
-from feddiff_crypto.he.messages import EncryptedAggregate, EncryptedInput
-from feddiff_crypto.he.owner import (
-    Custodian,
-    EncryptedAdvertised,
-    EncryptedConsistent,
-    EncryptedMasked,
-    EncryptedRevealed,
-    EncryptedShared,
-    EncryptedStart,
-)
-from feddiff_crypto.he.round_messages import (
-    DecryptRequest,
-    EncryptedConsistency,
-    KeyedDelivery,
-)
+from feddiff_crypto.he.owner import Custodian, EncryptedStart
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.masking.context import RoundContext
-from feddiff_crypto.masking.messages import (
-    ConsistencySignature,
-    DeliveredShares,
-    MaskedInput,
-    Roster,
-    SurvivorSet,
-    UnmaskRequest,
-)
-from feddiff_crypto.masking.owner import (
-    OwnerAdvertised,
-    OwnerConsistent,
-    OwnerMasked,
-    OwnerShared,
-    OwnerStart,
-)
+from feddiff_crypto.masking.owner import OwnerStart
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples, clipped_sum
 from feddiff_privacy.errors import PrivacyError
@@ -73,21 +43,9 @@ from feddiff_secure.federation.context import WEIGHTS_DTYPE, model_hash, round_c
 from feddiff_secure.federation.local_model import LocalModel
 from feddiff_secure.federation.node import RefusalError, accepted_plan, answered, take
 from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.protocol_walk import ProtocolWalk
 from feddiff_secure.transport.exchange import Message
 
-T = TypeVar("T")
-U = TypeVar("U")
-State = (
-    OwnerAdvertised
-    | OwnerShared
-    | OwnerMasked
-    | OwnerConsistent
-    | EncryptedAdvertised
-    | EncryptedShared
-    | EncryptedMasked
-    | EncryptedConsistent
-    | EncryptedRevealed
-)
 _log = logging.getLogger(__name__)
 
 
@@ -99,7 +57,7 @@ class _Attempt:
     index: tuple[int, int]
     vector: RingArray
     context: RoundContext
-    state: State | None = None
+    walk: ProtocolWalk | None = None
 
 
 class Owner:
@@ -182,6 +140,11 @@ class Owner:
         plan = accepted_plan(message, self._registry)
         if plan.features != self._examples.features.shape[1]:
             raise RefusalError("features_refused")
+        if plan.holdings is not None:
+            # The plan may leave this owner without noise in columns that it does not hold.
+            missing = ~plan.holdings.held(self.name)
+            if self._examples.features[:, missing].any():
+                raise RefusalError("holds_refused")
         if plan.custodian is not None and (
             self._custodians is None or plan.custodian not in self._custodians.identities
         ):
@@ -209,7 +172,7 @@ class Owner:
             self._value(plan, phase, weights),
             plan.grid(phase),
             coordinate_bound=plan.coordinate_bound(phase),
-            share_std=plan.share(phase),
+            share_std=plan.owner_noise(self.name, phase),
             mechanism=plan.mechanism,
             source=self._random,
             rounding=plan.rounding,
@@ -241,8 +204,7 @@ class Owner:
         return clipped_sum(self._examples, weights, plan.clip, sampled).ravel()
 
     def _advertise(self, message: Message) -> Message:  # noqa: ARG002  # every step takes one
-        plan = self._agreed()
-        attempt, _ = self._current(type(None), type(None))
+        plan, attempt = self._agreed(), self._begun()
         start = OwnerStart(
             party=self.name,
             identity=self._identity,
@@ -255,10 +217,11 @@ class Owner:
         if plan.aggregation == "encrypted":
             dimension = plan.grid(attempt.phase).dimension
             encrypted = EncryptedStart(start, dimension=dimension, custodian=self._custodian(plan))
-            attempt.state, advert = encrypted.advertise()
+            custody = plan.custodian is not None
+            attempt.walk = ProtocolWalk(encrypted, attempt.vector, custody=custody)
         else:
-            attempt.state, advert = start.advertise()
-        return advert.to_message()
+            attempt.walk = ProtocolWalk(start, attempt.vector)
+        return attempt.walk.advertise()
 
     def _custodian(self, plan: Plan) -> Custodian | None:
         if plan.custodian is None or self._custodians is None:
@@ -266,62 +229,39 @@ class Owner:
         return Custodian(plan.custodian, self._custodians)
 
     def _share(self, message: Message) -> Message:
-        attempt, state = self._current(OwnerAdvertised, EncryptedAdvertised)
-        roster = Roster.from_message(message)
-        attempt.state, shares = state.share(roster)
-        return shares.to_message()
+        return self._walking()[1].share(message)
 
     def _mask(self, message: Message) -> Message:
-        attempt, state = self._current(OwnerShared, EncryptedShared)
-        reply: MaskedInput | EncryptedInput
-        if isinstance(state, EncryptedShared):
-            custody = self._agreed().custodian is not None
-            kind = CustodianDelivery if custody else KeyedDelivery
-            attempt.state, reply = state.mask(kind.from_message(message), attempt.vector)
-        else:
-            attempt.state, reply = state.mask(DeliveredShares.from_message(message), attempt.vector)
+        attempt, walk = self._walking()
+        reply = walk.mask(message)
         self._charge(attempt)
-        return reply.to_message()
+        return reply
 
     def _sign(self, message: Message) -> Message:
-        attempt, state = self._current(OwnerMasked, EncryptedMasked)
-        reply: ConsistencySignature | EncryptedConsistency
-        if isinstance(state, EncryptedMasked):
-            attempt.state, reply = state.sign(EncryptedAggregate.from_message(message))
-        else:
-            attempt.state, reply = state.sign(SurvivorSet.from_message(message))
-        return reply.to_message()
+        return self._walking()[1].sign(message)
 
     def _unmask(self, message: Message) -> Message:
-        attempt, state = self._current(OwnerConsistent, EncryptedConsistent)
-        request = UnmaskRequest.from_message(message)
-        # Round secrets live in memory only, so an owner that restarts cannot answer again; the
-        # fact of the answer needs no disk of its own.
-        after, reply = state.reveal(request, lambda _digest: None)
-        if isinstance(after, EncryptedRevealed):
-            attempt.state = after
-        else:
+        reply = self._walking()[1].reveal(message)
+        if self._local is None:
             self._attempt = None
-        return reply.to_message()
+        return reply
 
     def _decrypt(self, message: Message) -> Message:
         """Open the sum, take it into the model this owner holds, and sign its digest."""
         plan = self._agreed()
-        attempt, state = self._current(EncryptedRevealed, EncryptedRevealed)
+        attempt, walk = self._walking()
+        total, signature = walk.decrypt(message)
         self._attempt = None
         assert self._local is not None  # an encrypted state comes of an encrypted plan
-        kind = DecryptRequest if plan.custodian is None else ReceiveRequest
-        # As for unmask: the key lives in memory only and serves this one call.
-        _, total, signature = state.decrypt(kind.from_message(message), lambda _digest: None)
         try:
             self._local.apply(plan.grid(attempt.phase).ring.from_ring(total))
         except UsageError as error:
             raise RefusalError("count_refused") from error
-        return signature.to_message()
+        return signature
 
     def _plain(self, message: Message) -> Message:  # noqa: ARG002  # every step takes one
         """Baseline without secure aggregation: the noised vector as it is."""
-        attempt, _ = self._current(type(None), type(None))
+        attempt = self._begun()
         if self._agreed().aggregation != "plain" or self._agreed().noise == "distributed":
             raise RefusalError("plain_refused")
         self._attempt = None
@@ -357,12 +297,18 @@ class Owner:
             raise RefusalError("no_plan")
         return self._plan
 
-    def _current(self, masked: type[T], encrypted: type[U]) -> tuple[_Attempt, T | U]:
-        """The attempt under way and its state, if that is the one expected in either mode."""
-        attempt = self._attempt
-        if attempt is None or not isinstance(attempt.state, masked | encrypted):
+    def _begun(self) -> _Attempt:
+        """The attempt under way, if none of its messages has left yet."""
+        if self._attempt is None or self._attempt.walk is not None:
             raise RefusalError("out_of_order")
-        return attempt, attempt.state
+        return self._attempt
+
+    def _walking(self) -> tuple[_Attempt, ProtocolWalk]:
+        """The attempt under way and its states."""
+        attempt = self._attempt
+        if attempt is None or attempt.walk is None:
+            raise RefusalError("out_of_order")
+        return attempt, attempt.walk
 
 
 def _named(weights: NDArray[np.float64]) -> Message:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import rfc8785
+from numpy.typing import NDArray
 
 from feddiff_crypto.errors import PolicyError
 from feddiff_crypto.hybrid import KeyAgreement
@@ -28,6 +31,7 @@ from feddiff_secure.aggregation.grid import ReleaseGrid, count_grid, gradient_gr
 from feddiff_secure.config.load import config_digest
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.holdings import Holdings
 from feddiff_secure.federation.plan_fields import check_fields
 
 CUSTODIAN = "custodian"
@@ -42,6 +46,9 @@ class Plan:
         session: 16 random bytes as hex; new for every run.
         config_digest: of the configuration the plan was made from.
         owners: roster of owner names, in order.
+        topology: `paired`, `mixed` or `split`.
+        holds: what each owner holds, `hsi`, `lidar` or `both`; None in `paired`.
+        hsi_features: columns of HSI, the first ones; None in `paired`.
         dropouts: d. colluders: c.
         aggregation: `masked`, `encrypted` or `plain`.
         custodian: name of the party that decrypts in encrypted mode; None where the owners do.
@@ -69,6 +76,9 @@ class Plan:
     session: str
     config_digest: str
     owners: tuple[str, ...]
+    topology: str
+    holds: tuple[str, ...] | None
+    hsi_features: int | None
     dropouts: int
     colluders: int
     aggregation: str
@@ -104,13 +114,27 @@ class Plan:
         return KeyAgreement(self.key_agreement)
 
     @property
+    def holdings(self) -> Holdings | None:
+        """Who holds which columns; None in `paired`, where every owner holds all."""
+        if self.holds is None or self.hsi_features is None:
+            return None
+        return Holdings(self.owners, self.holds, self.hsi_features, self.features)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all noise is the holder's own: asked for, or each modality has one holder."""
+        return self.noise == "local" or (self.holdings is not None and self.holdings.all_sole)
+
+    @property
     def calibrated_shares(self) -> int:
         """Noise shares that the observer of the calibrated row faces.
 
         With distributed noise it faces the h honest shares of a sum. Local noise is calibrated
         to hold without aggregation, so one share has to do.
         """
-        return self.policy.honest_shares if self.noise == "distributed" else 1
+        if self.noise == "distributed" and not self.is_local:
+            return self.policy.honest_shares
+        return 1
 
     @property
     def train_grid(self) -> ReleaseGrid:
@@ -119,7 +143,12 @@ class Plan:
 
     @property
     def noise_factor(self) -> float:
-        """Noise of the whole sum over that of the calibrated row: the price of less trust."""
+        """Noise of the whole sum over that of the calibrated row: the price of less trust.
+
+        The most over the columns; in a column of a single holder the two are equal.
+        """
+        if self.holdings is not None and self.holdings.all_sole:
+            return 1.0
         return math.sqrt(len(self.owners) / self.calibrated_shares)
 
     def grid(self, phase: str) -> ReleaseGrid:
@@ -129,6 +158,39 @@ class Plan:
     def share(self, phase: str) -> float:
         """Standard deviation of one owner's noise share in a phase, grid units."""
         return (self.count_share_std or 0.0) if phase == "count" else self.train_share_std
+
+    @property
+    def sole_std(self) -> float:
+        """Noise of a modality's single holder in its columns, grid units.
+
+        It is what the calibrated observer faces in all other columns, so both give the same ε.
+        """
+        return self.train_share_std * math.sqrt(self.calibrated_shares)
+
+    def owner_noise(self, owner: str, phase: str) -> float | NDArray[np.float64]:
+        """Standard deviation of one owner's noise in a phase: one, or one a coordinate."""
+        if phase == "count" or self.holdings is None:
+            return self.share(phase)
+        columns = self.holdings.noise(owner, self.share(phase), self.sole_std)
+        return np.tile(columns, self.classes)  # the module (K, D), flattened
+
+    def faced(self, events: Sequence[Event], shares: int) -> list[Event]:
+        """The events as an observer of `shares` > 0 shares faces them: the worse of the columns.
+
+        A training round is one vector of joint sensitivity Δ under noise of standard deviation σ_j
+        in column j, as private as Δ under min_j σ_j (docs/privacy.md). In columns of several
+        holders that is √shares · share; in those of a single holder, its own noise.
+        """
+        holdings = self.holdings
+        if holdings is None or not holdings.sole:
+            return list(events)
+        least = self.sole_std / math.sqrt(shares)
+        return [
+            replace(event, share_std=min(event.share_std, least))
+            if event.phase == "train"
+            else event
+            for event in events
+        ]
 
     def coordinate_bound(self, phase: str) -> int:
         """The public box onto which an owner projects its vector in a phase, grid units."""
@@ -173,7 +235,8 @@ class Plan:
 
     def to_json(self) -> bytes:
         """Canonical JSON (RFC 8785)."""
-        return rfc8785.dumps({**asdict(self), "owners": list(self.owners)})
+        holds = None if self.holds is None else list(self.holds)
+        return rfc8785.dumps({**asdict(self), "owners": list(self.owners), "holds": holds})
 
     def digest(self) -> bytes:
         """SHA-256 of the canonical JSON: the config hash that every round is bound to."""
@@ -188,7 +251,8 @@ class Plan:
         """
         fields: Any = json.loads(data)
         check_fields(fields)
-        plan = cls(**{**fields, "owners": tuple(fields["owners"])})
+        holds = None if fields["holds"] is None else tuple(fields["holds"])
+        plan = cls(**{**fields, "owners": tuple(fields["owners"]), "holds": holds})
         if plan.to_json() != data:
             raise ValueError("not a plan: its JSON is not canonical")
         return plan
@@ -202,6 +266,7 @@ def make_plan(
     tile: int,
     classes: int,
     features: int,
+    hsi_features: int | None = None,
 ) -> Plan:
     """Calibrate the noise and fix every public number.
 
@@ -212,15 +277,26 @@ def make_plan(
         tile: side of a tile, pixels.
         classes: K.
         features: D.
+        hsi_features: how many of them, the first, are HSI's; only where owners differ in what they
+            hold.
 
     Raises:
-        UsageError: owners, dropouts and colluders that leave no guarantee; an ε that cannot be
-            met; a sum that could leave the ring.
+        UsageError: a topology that does not fit the owners or the data; owners, dropouts and
+            colluders that leave no guarantee; an ε that cannot be met; a sum that could leave the
+            ring.
     """
+    if config.topology != "paired" and (hsi_features is None or hsi_features >= features):
+        raise UsageError(
+            f"topology {config.topology}: the data holds one modality",
+            "give data of HSI and LiDAR, or use --topology paired",
+        )
     draft = Plan(
         session=session.hex(),
         config_digest=config_digest(config),
         owners=owners,
+        topology=config.topology,
+        holds=config.holds_for(len(owners)),
+        hsi_features=None if config.topology == "paired" else hsi_features,
         dropouts=config.dropouts,
         colluders=config.colluders_for(len(owners)),
         aggregation=config.aggregation,

@@ -6,7 +6,9 @@
 4. An encrypted plan is one for which sums are exact; only such a plan names a custodian.
 5. The count of tiles, where there is one, is noised.
 6. Keys are agreed on only where there are masks, in a way that this machine has.
-7. The noise share is sized for the honest shares that remain, not for all owners: the ε of the
+7. Who holds what is said for every owner, with a holder of each modality; what a single holder
+   adds follows from the noise share and needs no number of its own.
+8. The noise share is sized for the honest shares that remain, not for all owners: the ε of the
    calibrated row, recomputed here for the most attempts an owner answers, is within the target.
 """
 
@@ -42,11 +44,12 @@ def check_plan(plan: Plan) -> None:
         raise ValueError(f"{plan.attempts} attempts for {plan.rounds} rounds")
     if (plan.count_share_std is None) == (plan.nominal_tiles is None):  # 5
         raise ValueError("tiles are either counted or nominal")
+    _check_holdings(plan)  # 7
     if plan.epsilon is None:
         return
     if plan.count_share_std is not None and plan.count_share_std < LEAST_STD:
         raise ValueError(f"count share {plan.count_share_std} is below {LEAST_STD}")
-    realised = epsilon(plan.events(), shares=plan.calibrated_shares, delta=plan.delta)  # 7
+    realised = epsilon(plan.events(), shares=plan.calibrated_shares, delta=plan.delta)  # 8
     if not LEAST_FRACTION * plan.epsilon <= realised <= plan.epsilon:
         raise ValueError(f"epsilon is {realised}, not {plan.epsilon}")
 
@@ -63,3 +66,22 @@ def _check_aggregation(plan: Plan) -> None:
         if plan.aggregation == "plain":
             raise ValueError("hybrid key agreement with aggregation plain")
         require_mlkem()
+
+
+def _check_holdings(plan: Plan) -> None:
+    """Step 7."""
+    given = (plan.holds is not None, plan.hsi_features is not None)
+    if given != ((plan.topology != "paired"),) * 2:
+        raise ValueError(f"holds or columns do not go with topology {plan.topology}")
+    holdings = plan.holdings
+    if holdings is None:
+        return
+    if len(holdings.holds) != len(plan.owners):
+        raise ValueError(f"{len(holdings.holds)} entries of holds for {len(plan.owners)} owners")
+    if holdings.hsi_features >= plan.features:
+        raise ValueError(f"{holdings.hsi_features} columns of {plan.features} are HSI's")
+    if plan.topology == "split" and "both" in holdings.holds:
+        raise ValueError("an owner of both modalities in split")
+    for modality in ("hsi", "lidar"):
+        if not holdings.holders(modality):
+            raise ValueError(f"no holder of {modality}")

@@ -13,6 +13,7 @@ from feddiff_crypto.fixedpoint import RING_BITS
 from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.keys import is_party_name
 from feddiff_crypto.masking.policy import MAX_OWNERS
+from feddiff_secure.config.holds import HELD
 
 MOST_TILE = 64
 MOST_CLASSES = 255
@@ -63,10 +64,17 @@ def _owners(value: object) -> bool:
     )
 
 
+def _holds(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(w, str) and w in HELD for w in value)
+
+
 FIELDS: dict[str, Check] = {
     "session": _hex(32),
     "config_digest": _hex(64),
     "owners": _owners,
+    "topology": _one_of("paired", "mixed", "split"),
+    "holds": _or_none(_holds),
+    "hsi_features": _or_none(_integer(1, MOST_FEATURES)),
     "dropouts": _integer(0, MAX_OWNERS),
     "colluders": _integer(0, MAX_OWNERS),
     "aggregation": _one_of("masked", "encrypted", "plain"),

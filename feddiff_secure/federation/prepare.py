@@ -11,13 +11,15 @@ from pathlib import Path
 
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.cut import cut_tiles
-from feddiff_secure.data.partition import parse_partition, partition
+from feddiff_secure.data.partition import parse_partition
 from feddiff_secure.data.read import read_dataset
 from feddiff_secure.data.scene import Dataset
 from feddiff_secure.data.simulate.scene import simulated_scene
 from feddiff_secure.data.split import train_test_split
 from feddiff_secure.data.tiles import TileSet
 from feddiff_secure.errors import DataError, UsageError
+from feddiff_secure.federation.alignment import align
+from feddiff_secure.federation.dealing import deal
 
 TABLE_TILE = 1
 RASTER_TILE = 4
@@ -36,6 +38,9 @@ class Prepared:
         test_is_part: whether the test tiles are a part of `dataset`.
         how: how the test part was chosen, in words.
         tile: side of a tile.
+        ground: in split, the training tiles with both modalities, which no party holds.
+        alignment: in split, how the two files were brought onto one grid, in words; None where one
+            file holds both modalities.
     """
 
     dataset: Dataset
@@ -45,6 +50,8 @@ class Prepared:
     test_is_part: bool
     how: str
     tile: int
+    ground: TileSet | None = None
+    alignment: str | None = None
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -55,7 +62,7 @@ def prepare(config: RunConfig) -> Prepared:
         UsageError: a partition or unit that the data does not allow.
     """
     scheme = parse_partition(config.partition)
-    dataset = load(config.data, config.seed)
+    dataset, alignment = _load(config)
     tile = tile_side(config, dataset)
     tiles = cut_tiles(dataset, tile)
     if len(tiles.labelled_units()) == 0:
@@ -64,9 +71,35 @@ def prepare(config: RunConfig) -> Prepared:
         train, test, how = train_test_split(tiles, TEST_FRACTION, config.seed)
     else:
         train, test, how = tiles, _test_tiles(config.test, dataset, tile), f"file {config.test}"
-    owners = partition(train, config.owner_count, scheme, config.seed)
-    names = tuple(f"owner-{i:03d}" for i in range(1, len(owners) + 1))
-    return Prepared(dataset, owners, names, test, config.test is None, how, tile)
+    if config.topology != "paired" and len(dataset.layout.names) < 2:
+        raise DataError(
+            f"{config.data}: holds {dataset.layout.names[0]} only, topology {config.topology} "
+            "needs both modalities",
+            "give data of HSI and LiDAR, or use --topology paired",
+        )
+    owners = deal(train, scheme, config)
+    return Prepared(
+        dataset=dataset,
+        owners=list(owners.values()),
+        names=tuple(owners),
+        test=test,
+        test_is_part=config.test is None,
+        how=how,
+        tile=tile,
+        ground=train if config.topology == "split" else None,
+        alignment=alignment,
+    )
+
+
+def _load(config: RunConfig) -> tuple[Dataset, str | None]:
+    """The data of a run, and how two files became one, in words."""
+    if config.data is None or config.lidar_data is None:
+        return load(config.data, config.seed), None
+    aligned = align(
+        read_dataset(Path(config.data), require_labels=False),
+        read_dataset(Path(config.lidar_data), require_labels=False),
+    )
+    return aligned.dataset, aligned.how
 
 
 def load(path: str | None, seed: int) -> Dataset:

@@ -6,7 +6,7 @@ sees adverts, sealed shares, masked vectors, signatures and revealed shares; nev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +79,7 @@ def _play(exchange: Exchange, registry: Registry, plan: Plan, attempt: Attempt) 
         vectors = ask(exchange, "plain", {key: {} for key in ready}, _plain_vector)
         return _plain_total(plan, attempt.phase, vectors)
 
-    sharing = CoordinatorStart(
+    start = CoordinatorStart(
         registry=registry,
         policy=plan.policy,
         context=round_context(plan, attempt.phase, index, attempt.weights),
@@ -87,9 +87,24 @@ def _play(exchange: Exchange, registry: Registry, plan: Plan, attempt: Attempt) 
         ring_bits=grid.ring_bits,
         agreement=plan.agreement,
     )
+    return masked_total(exchange, start, ready)
+
+
+def masked_total(exchange: Exchange, start: CoordinatorStart, ready: Iterable[str]) -> RingArray:
+    """The protocol itself, whatever is summed: from adverts to the sum without its masks.
+
+    Args:
+        exchange: the transport.
+        start: the coordinator's first state.
+        ready: the parties that hold a vector for this attempt.
+
+    Raises:
+        ProtocolAbortedError: a party refused.
+        CryptoError: fewer than τ answered, or a message broke the protocol.
+    """
     # 1. advertise: fresh keys, signed by pinned identities → the roster of this attempt.
     adverts = ask(exchange, "advertise", {key: {} for key in ready}, Advertise.from_message)
-    delivering, rosters = sharing.roster(adverts)
+    delivering, rosters = start.roster(adverts)
     # 2. share: each owner's mask key and self-mask secret, split and sealed for its peers.
     sealed = ask(exchange, "share", to_messages(rosters), SealedShares.from_message)
     masking, delivered = delivering.deliver(sealed)

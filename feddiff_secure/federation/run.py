@@ -27,6 +27,7 @@ from feddiff_secure.federation.examples import (
     Described,
     describe,
     labelled_examples,
+    part_of,
     predicted_labels,
     steps,
 )
@@ -109,7 +110,7 @@ def simulate(
         ProtocolAbortedError: a round could not be completed.
     """
     clock = Clock()
-    _check_available(config)
+    check_available(config)
     prepared = prepare(config)
     features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
     check_preprocessing(config, prepared.dataset.layout, features.networks)
@@ -122,17 +123,16 @@ def simulate(
         tile=prepared.tile,
         classes=len(prepared.dataset.classes),
         features=sum(features.widths.values()),
+        hsi_features=features.widths.get("hsi"),
     )
     on_ready(plan)
     clock.lap("calibrate")
-    parts = [*prepared.owners, prepared.test]
-    progress.stage("features", sum(steps(tiles) for tiles in parts))
-    described = [describe(features, tiles, progress) for tiles in parts]
+    described, tested = _describe(features, prepared, progress)
     clock.lap("features")
 
     held = dict(zip(prepared.names, prepared.owners, strict=True))
     with run_ledgers(config, held, ledgers) as books:
-        federation = Federation.simulated(plan, books, _examples(features, described[:-1]))
+        federation = Federation.simulated(plan, books, _examples(features, described))
         progress.stage("secure rounds", plan.rounds)
         trained = federation.train(
             plan,
@@ -142,8 +142,8 @@ def simulate(
         )
     clock.lap("rounds")
     model = Model(features, trained.weights, prepared.dataset.classes)
-    test_true, test_predicted = _test(model, described[-1])
-    maps = _maps(model, described if prepared.test_is_part else described[:-1])
+    test_true, test_predicted = _test(model, tested.test)
+    maps = _maps(model, tested.mapped)
     clock.lap("evaluate")
     statement = privacy_statement(
         config,
@@ -153,6 +153,7 @@ def simulate(
         support=prepared.dataset.layout.support,
         priors=features.provenance,
         lifetime_epsilon=largest_epsilon(books),
+        alignment=prepared.alignment,
     )
     clock.lap("account")
     releases = plan.rounds + (plan.nominal_tiles is None)
@@ -172,8 +173,12 @@ def simulate(
     )
 
 
-def _check_available(config: RunConfig) -> None:
-    """Refuse, before any data is read, a mode that this machine cannot run."""
+def check_available(config: RunConfig) -> None:
+    """Refuse, before any data is read, a mode that this machine cannot run.
+
+    Raises:
+        UsageError: hybrid key agreement or encryption on a machine without it.
+    """
     if config.key_agreement == "hybrid":
         try:
             require_mlkem()
@@ -182,7 +187,16 @@ def _check_available(config: RunConfig) -> None:
                 f"key_agreement hybrid cannot run here: {error}",
                 "use --key-agreement x25519, or a newer release of the package cryptography",
             ) from error
-    if config.aggregation != "encrypted":
+    check_aggregation(config.aggregation)
+
+
+def check_aggregation(aggregation: str) -> None:
+    """Refuse, before any data is read, a mode that this machine cannot run.
+
+    Raises:
+        UsageError: encryption on a machine without it.
+    """
+    if aggregation != "encrypted":
         return
     try:
         load_seal()
@@ -203,6 +217,36 @@ def check_labelled(prepared: Prepared) -> None:
         raise UsageError(
             "the test part holds no labelled tile", "give more labelled regions, or --test PATH"
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Evaluated:
+    """What the trained model is applied to.
+
+    Attributes:
+        test: the tiles that the metrics are computed on.
+        mapped: the tiles that the maps are painted from.
+    """
+
+    test: Described
+    mapped: list[Described]
+
+
+def _describe(
+    features: FeatureMap, prepared: Prepared, progress: Progress
+) -> tuple[list[Described], _Evaluated]:
+    """Descriptors of the owners' tiles, and of what is evaluated.
+
+    In split the ground is described once, with both modalities, and each owner takes its part.
+    """
+    whole = prepared.owners if prepared.ground is None else [prepared.ground]
+    parts = [*whole, prepared.test]
+    progress.stage("features", sum(steps(tiles) for tiles in parts))
+    *trained, test = [describe(features, tiles, progress) for tiles in parts]
+    owners = trained
+    if prepared.ground is not None:
+        owners = [part_of(trained[0], tiles) for tiles in prepared.owners]
+    return owners, _Evaluated(test, [*trained, test] if prepared.test_is_part else trained)
 
 
 def _examples(features: FeatureMap, described: Sequence[Described]) -> list[TileExamples]:

@@ -21,6 +21,11 @@ from feddiff_secure.federation.disclosure import (
     sampling,
 )
 from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.topology_statement import (
+    ground_row,
+    topology_assumptions,
+    topology_not_covered,
+)
 from feddiff_secure.version import __version__
 
 
@@ -33,6 +38,7 @@ def privacy_statement(
     support: str,
     priors: Sequence[str],
     lifetime_epsilon: float,
+    alignment: str | None = None,
 ) -> Statement:
     """Account for what was released and say it.
 
@@ -44,6 +50,7 @@ def privacy_statement(
         support: the data's support, `pixel` or `neighbourhood`.
         priors: one line of provenance for each frozen branch.
         lifetime_epsilon: ε of an owner's ledger after the run, the largest over owners.
+        alignment: in split, how two files were brought onto one grid, in words.
     """
     rows = adversaries(plan, events)
     headline = next(row for row in rows if row.name == CALIBRATED)
@@ -79,10 +86,14 @@ def privacy_statement(
         libraries=libraries(),
         support=support,
         gaps=_gaps(plan, events),
-        assumptions=_assumptions(plan, priors),
-        not_covered=_not_covered(config, plan),
+        assumptions=[
+            *_assumptions(plan, priors),
+            *topology_assumptions(config, plan, alignment),
+        ],
+        not_covered=[*_not_covered(config, plan), *topology_not_covered(plan)],
         code_version=__version__,
         lifetime_epsilon=lifetime_epsilon,
+        ground=ground_row(plan, events),
     )
 
 

@@ -10,6 +10,11 @@ row), N the public number of tiles. The rule fixes κ: the step is as large as i
 noise it lets in rivals the scores it builds. A tile of side s sums the gradients of up to s² pixels
 before the clip, so its gradient keeps its full length C for longer; κ grows with √s.
 
+In the split topology two models are trained, each on the columns and the ψ_m of its own modality,
+over the same ground. So N is the number of tiles a modality has, half of all tiles; and ‖ψ_m‖² is
+1/2 on average over the modalities, not 1, so both κ and the bound on η·C hold for a step larger
+by √2.
+
 η·C is bounded too, because beyond it more data stops helping. The constants were chosen on
 simulated and published data (docs/results.md), never on an owner's.
 """
@@ -34,19 +39,20 @@ def update_rule(plan: Plan, tiles: int) -> UpdateRule:
         plan: the agreed plan.
         tiles: the public number of training tiles: nominal, or released as a DP count.
     """
+    views = 2 if plan.topology == "split" else 1  # modalities that see one ground tile each
+    expected = tiles / views * plan.sampling_rate
     return UpdateRule(
-        step_size=_step(plan, tiles) / plan.clip,
+        step_size=math.sqrt(views) * _step(plan, expected) / plan.clip,
         momentum=0.0 if plan.noise_multiplier else BASELINE_MOMENTUM,
-        denominator=tiles * plan.sampling_rate,
+        denominator=expected,
         scale=plan.scale,
         rounds=plan.rounds,
     )
 
 
-def _step(plan: Plan, tiles: int) -> float:
+def _step(plan: Plan, expected: float) -> float:
     """η·C: the most that one round can move W, if every gradient had the same direction."""
     if not plan.noise_multiplier:
         return BASELINE_STEP
     noise = plan.noise_multiplier * plan.noise_factor * math.sqrt(plan.rounds)
-    expected = tiles * plan.sampling_rate
     return min(MOST_STEP, SCORE_NOISE * math.sqrt(plan.tile) * expected / noise)

@@ -17,12 +17,15 @@ from feddiff_secure.federation.examples import describe, predicted_labels, steps
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.model.model_file import Model, load_model
 from feddiff_secure.report.accuracy import Accuracy
+from feddiff_secure.report.fused_file import Together, predict_fused, split_config
 from feddiff_secure.report.run_map import Maps, draw, write_tif
 
 SUFFIXES = (".png", ".tif", ".tiff", ".h5")
 
 
-def predict_file(run: Path, data: Path, out: Path, progress: Progress) -> dict[str, Any]:
+def predict_file(
+    run: Path, data: Path, out: Path, progress: Progress, *, together: Together | None = None
+) -> dict[str, Any]:
     """Predict the land cover of a file and write it as a map.
 
     Args:
@@ -30,29 +33,47 @@ def predict_file(run: Path, data: Path, out: Path, progress: Progress) -> dict[s
         data: HDF5 or MAT file of the model's sensors; a modality may be missing.
         out: a new file; its suffix decides the format.
         progress: receives one stage of tiles.
+        together: for a run in split, who gets the fused scores; None for all others.
 
     Returns:
-        `out`, `areas` (share of each class), `accuracy` (None without labels).
+        `out`, `areas` (share of each class of what was predicted), `accuracy` (None without
+        labels); for a fused prediction also `fused`, what it disclosed.
 
     Raises:
-        UsageError: `out` exists or has another suffix, or a GeoTIFF is asked for without a CRS.
-        DataError: a model or data file that is missing, wrong, or of other sensors.
+        UsageError: `out` exists or has another suffix, or a GeoTIFF is asked for without a CRS; a
+            recipient for a run that is not split, none for one that is, or consent is missing.
+        DataError: a model or data file that is missing, wrong, or of other sensors; no tile has two
+            contributors.
+        ProtocolAbortedError: a fused sum could not be completed.
     """
     _check_out(out)
     model = load_model(run)
+    config = split_config(run, together)
+    if config is not None and together is not None:
+        found = predict_fused(
+            model, config, data, together, progress, check=lambda ground: _check_place(out, ground)
+        )
+        return _written(out, found.dataset, found.maps, model) | {"fused": found.disclosure}
     dataset = read_dataset(data, require_labels=False)
     model.features.layout.check_same(dataset.layout, str(data), allow_missing=True)
+    _check_place(out, dataset)
+    return _written(out, dataset, predict_maps(model, dataset, progress), model)
+
+
+def _check_place(out: Path, dataset: Dataset) -> None:
     if out.suffix in {".tif", ".tiff"} and (
         len(dataset.scenes) != 1 or dataset.scenes[0].crs is None
     ):
         raise UsageError(f"out: {out.suffix} needs one scene with a CRS", "write a .png or .h5")
-    maps = predict_maps(model, dataset, progress)
+
+
+def _written(out: Path, dataset: Dataset, maps: Maps, model: Model) -> dict[str, Any]:
     _write(out, dataset, maps, model)
     flat = np.concatenate([part.ravel() for part in maps])
     counts = np.bincount(flat, minlength=len(model.classes) + 1)[1:]
     return {
         "out": str(out),
-        "areas": dict(zip(model.classes, (counts / flat.size).tolist(), strict=True)),
+        "areas": dict(zip(model.classes, (counts / counts.sum()).tolist(), strict=True)),
         "accuracy": _accuracy(model, dataset, maps),
     }
 
@@ -78,7 +99,7 @@ def _check_out(out: Path) -> None:
 
 def _write(out: Path, dataset: Dataset, maps: Maps, model: Model) -> None:
     if out.suffix == ".png":
-        draw(out, dataset, maps)
+        draw(out, dataset, maps, classes=model.classes)
     elif out.suffix == ".h5":
         if len({part.shape for part in maps}) > 1:
             raise UsageError("out: scenes of different size do not fit one .h5", "write a .png")
@@ -87,18 +108,18 @@ def _write(out: Path, dataset: Dataset, maps: Maps, model: Model) -> None:
             file.create_dataset("label", data=labels.astype(np.uint16), compression="gzip")
             file.attrs["classes"] = list(model.classes)
     else:
-        write_tif(out, dataset, maps)
+        write_tif(out, dataset, maps, model.classes)
 
 
 def _accuracy(model: Model, dataset: Dataset, maps: Maps) -> dict[str, Any] | None:
     """Accuracy on the labelled pixels, where the file has labels of the model's classes."""
     parts = [dataset.table] if dataset.table is not None else list(dataset.scenes)
-    true = np.concatenate([part.label.ravel() for part in parts])
+    # Pixels that were left unpredicted (0, fused prediction only) do not count.
+    predicted = np.concatenate([part.ravel() for part in maps])
+    true = np.where(predicted > 0, np.concatenate([part.label.ravel() for part in parts]), 0)
     if not true.any() or dataset.classes != model.classes:
         return None
-    found = Accuracy.from_labels(
-        true, np.concatenate([part.ravel() for part in maps]), model.classes
-    )
+    found = Accuracy.from_labels(true, predicted, model.classes)
     return {
         name: value
         for name, value in asdict(found).items()

@@ -33,6 +33,7 @@ def draw(
     dataset: Dataset,
     maps: Maps,
     *,
+    classes: tuple[str, ...] | None = None,
     tested: list[NDArray[np.bool_]] | None = None,
     title: str = "",
 ) -> None:
@@ -42,10 +43,13 @@ def draw(
         path: the PNG.
         dataset: where positions and reference labels come from.
         maps: predicted labels, one array a scene or one for a table.
+        classes: the model's; None for those of the data. Reference labels are drawn only if theirs
+            are the same.
         tested: the pixels kept for testing, in the same form.
         title: a line above the picture.
     """
-    classes = dataset.classes
+    classes = classes or dataset.classes
+    same = classes == dataset.classes
     if dataset.table is not None:
         table = dataset.table
         write_table_png(
@@ -53,7 +57,7 @@ def draw(
             maps[0],
             classes,
             row_col=table.row_col,
-            reference=table.label if table.label.any() else None,
+            reference=table.label if same and table.label.any() else None,
             tested=tested[0] if tested else None,
             title=title,
         )
@@ -61,7 +65,7 @@ def draw(
     entries = [
         LandcoverMap(
             predicted=found,
-            reference=scene.label if scene.label.any() else None,
+            reference=scene.label if same and scene.label.any() else None,
             tested=tested[i] if tested else None,
             name=scene.name,
         )
@@ -70,11 +74,14 @@ def draw(
     write_map_png(path, entries, classes, title=title)
 
 
-def write_tif(path: Path, dataset: Dataset, maps: Maps) -> bool:
+def write_tif(
+    path: Path, dataset: Dataset, maps: Maps, classes: tuple[str, ...] | None = None
+) -> bool:
     """Write a GeoTIFF if the data is one scene with a CRS; returns whether it was written."""
     if len(dataset.scenes) != 1 or dataset.scenes[0].crs is None:
         return False
     scene = dataset.scenes[0]
     assert scene.crs is not None
-    write_map_geotiff(path, maps[0], dataset.classes, scene.crs, scene.transform)
+    names = classes or dataset.classes
+    write_map_geotiff(path, maps[0], names, scene.crs, scene.transform)
     return True

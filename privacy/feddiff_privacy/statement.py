@@ -55,6 +55,21 @@ class AdversaryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GroundRow:
+    """ε of the calibrated row for ground that several owners hold, their releases composed.
+
+    Attributes:
+        copies: owners whose data one tile of ground is in.
+        epsilon: adding or removing the tile, with its labels, from all of their data.
+        epsilon_replace: changing it in all of their data.
+    """
+
+    copies: int
+    epsilon: float
+    epsilon_replace: float
+
+
+@dataclass(frozen=True, slots=True)
 class GroupRow:
     """ε of `tiles` tiles that change together: ground of several owners, or a thing in several."""
 
@@ -129,6 +144,8 @@ class Statement:
         not_covered: what lies outside ε.
         lifetime_epsilon: ε of everything in an owner's ledger after this run, the largest over
             owners; None where no ledger was kept.
+        ground: the composed row where each tile of ground is in the data of several owners by
+            design; None otherwise.
     """
 
     deployment: str
@@ -164,18 +181,25 @@ class Statement:
     not_covered: Sequence[str]
     code_version: str
     lifetime_epsilon: float | None = None
+    ground: GroundRow | None = None
 
     def units(self, row: AdversaryRow) -> dict[str, dict[str, float | None]]:
         """ε of a row by unit and adjacency; None where nothing is claimed.
 
         Changing, adding or removing a record or a pixel leaves its tile with other content, or
         makes or empties it: replacing the tile bounds them all. Features computed from a
-        neighbourhood carry a pixel into other tiles, of which nothing is claimed.
+        neighbourhood carry a pixel into other tiles, of which nothing is claimed. A pixel of ground
+        that several owners hold is composed over them, for the calibrated row alone.
         """
         added, replaced = finite(row.epsilon), finite(row.epsilon_replace)
         # Replace-one bounds add/remove of a tile too wherever both are finite.
         inside = None if added is None or replaced is None else max(added, replaced)
-        pixel = inside if self.support == "pixel" else None
+        if self.ground is not None:
+            composed = finite(self.ground.epsilon_replace)
+            pixel = composed if row.name == self.calibrated_row else None
+        else:
+            pixel = inside
+        pixel = pixel if self.support == "pixel" else None
         return {
             "tile": {"add_remove": added, "replace_one": replaced},
             "record": {"add_remove": inside, "replace_one": inside},
@@ -187,11 +211,13 @@ class Statement:
         """ε of the calibrated row by unit; None where nothing is claimed.
 
         Changing a record or a pixel replaces its tile by another, so both follow from the tile
-        by replace-one. Features computed from a neighbourhood carry a pixel into other tiles.
+        by replace-one; a pixel of ground that several owners hold, in all of their data. Features
+        computed from a neighbourhood carry a pixel into other tiles.
         """
         row = next(row for row in self.adversaries if row.name == self.calibrated_row)
         replace = finite(row.epsilon_replace)
-        pixel = replace if self.support == "pixel" else None
+        ground = replace if self.ground is None else finite(self.ground.epsilon_replace)
+        pixel = ground if self.support == "pixel" else None
         return {"record": replace, "tile": finite(row.epsilon), "pixel": pixel}
 
     def to_json(self) -> dict[str, Any]:
@@ -235,6 +261,13 @@ class Statement:
             ],
             "calibrated_row": self.calibrated_row,
             "levels": self.levels,
+            "ground": None
+            if self.ground is None
+            else {
+                "copies": self.ground.copies,
+                "epsilon": finite(self.ground.epsilon),
+                "epsilon_replace_one": finite(self.ground.epsilon_replace),
+            },
             "lifetime_epsilon": None
             if self.lifetime_epsilon is None
             else finite(self.lifetime_epsilon),

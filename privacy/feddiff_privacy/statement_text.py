@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from feddiff_privacy.statement import CrossCheck, Statement
+from feddiff_privacy.statement import CrossCheck, Statement, finite
 
 _COLUMNS = (("tile", "add_remove"), ("tile", "replace_one"), ("record", "replace_one"))
 
@@ -76,9 +76,10 @@ def _adversaries(statement: Statement) -> list[str]:
     for row in statement.adversaries:
         units = statement.units(row)
         cells = [_value(units[unit][relation]) for unit, relation in _COLUMNS]
-        pixel = (
-            _value(units["pixel"]["replace_one"]) if statement.support == "pixel" else "not claimed"
+        claimed = statement.support == "pixel" and (
+            statement.ground is None or row.name == statement.calibrated_row
         )
+        pixel = _value(units["pixel"]["replace_one"]) if claimed else "not claimed"
         lines.append(f"| {row.name}{hypothetical} | {' | '.join([*cells, pixel])} |")
     return [
         *lines,
@@ -91,10 +92,28 @@ def _adversaries(statement: Statement) -> list[str]:
             else " Features here were computed from a neighbourhood, so a pixel reaches other "
             "tiles and nothing is claimed for it."
         ),
+        *_ground(statement),
         "",
         "What each row rests on:",
         "",
         *_bullets(f"{row.name}: {row.assumption}." for row in statement.adversaries),
+    ]
+
+
+def _ground(statement: Statement) -> list[str]:
+    """What ground that several owners hold by topology adds to the table."""
+    ground = statement.ground
+    if ground is None:
+        return []
+    return [
+        "",
+        (
+            f"Every tile of ground is in the data of {ground.copies} owners. For the ground tile "
+            "with its labels, in all of their data, the row "
+            f"`{statement.calibrated_row}` composes to ε = {_value(finite(ground.epsilon))} "
+            f"(replaced: {_value(finite(ground.epsilon_replace))}); a pixel is claimed for that "
+            "row alone."
+        ),
     ]
 
 

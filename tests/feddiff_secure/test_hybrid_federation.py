@@ -158,5 +158,5 @@ def test_the_statement_names_the_key_agreement_its_rows_rest_on(
     assert masks in rows["coordinator"]
     assert masks in rows["coordinator_and_colluders"]
     assert broken in rows["masks_broken"]
-    (line,) = [text for text in _not_covered(plan) if "masks_broken" in text]
+    (line,) = [text for text in _not_covered(RunConfig(), plan) if "masks_broken" in text]
     assert ("Post-quantum authentication" in line) == (key_agreement == "hybrid")

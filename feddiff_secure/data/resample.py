@@ -1,0 +1,76 @@
+"""Area means of a raster on a coarser, or shifted, grid along the same axes.
+
+A target pixel's value is the mean of the source over the target pixel's area, each source pixel
+weighted by the part of it that lies inside. Along axes that do not rotate, the weights are a
+product of a row and a column factor, so two sparse matrices do it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Consecutive target pixels along one axis, in units of source pixels.
+
+    Attributes:
+        first: number of the first target pixel on its own grid.
+        size: how many; below 1 where none is covered.
+        start: where the first begins, from the source's edge.
+        step: how long each is, > 0.
+    """
+
+    first: int
+    size: int
+    start: float
+    step: float
+
+    def nested(self, tolerance: float) -> bool:
+        """Whether every source pixel lies in one target pixel."""
+        return _whole(self.step, tolerance / max(self.size, 1)) and _whole(self.start, tolerance)
+
+    def is_crop(self, tolerance: float) -> bool:
+        """Whether target pixels are source pixels."""
+        return self.nested(tolerance) and round(self.step) == 1
+
+
+def nearest_index(axis: Axis, source: int) -> NDArray[np.int64]:
+    """The source pixel at the centre of each target pixel, (size,)."""
+    centres = axis.start + (np.arange(axis.size) + 0.5) * axis.step
+    index: NDArray[np.int64] = np.clip(np.floor(centres), 0, source - 1).astype(np.int64)
+    return index
+
+
+def resample(values: NDArray[np.float32], row: Axis, col: Axis) -> NDArray[np.float32]:
+    """(C, H, W) to (C, row.size, col.size): area means."""
+    by_row = _weights(row, values.shape[1])
+    by_col = _weights(col, values.shape[2])
+    out = np.empty((values.shape[0], row.size, col.size), dtype=np.float32)
+    for channel, layer in enumerate(values.astype(np.float64)):
+        out[channel] = (by_col @ (by_row @ layer).T).T
+    return out
+
+
+def _weights(axis: Axis, source: int) -> csr_array:
+    """(size, source): each row sums to 1."""
+    low = axis.start + np.arange(axis.size) * axis.step
+    # A target pixel may stick out by the tolerance with which it counted as covered.
+    low, high = np.clip(low, 0, source), np.clip(low + axis.step, 0, source)
+    targets, sources, parts = [], [], []
+    for number, (left, right) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
+        inside = np.arange(int(np.floor(left)), min(int(np.ceil(right)), source))
+        part = np.minimum(inside + 1, right) - np.maximum(inside, left)
+        targets.append(np.full(inside.size, number))
+        sources.append(inside)
+        parts.append(part / part.sum())
+    triple = (np.concatenate(targets), np.concatenate(sources))
+    return csr_array((np.concatenate(parts), triple), shape=(axis.size, source))
+
+
+def _whole(value: float, tolerance: float) -> bool:
+    return abs(value - round(value)) <= tolerance
