@@ -137,7 +137,13 @@ def _assumptions(plan: Plan, priors: Sequence[str]) -> list[str]:
         ),
         *(f"Frozen features saw no owner's data: {text}" for text in priors),
     ]
-    if plan.aggregation == "masked":
+    if plan.aggregation == "encrypted":
+        who = "a custodian" if plan.custodian else "the owners"
+        lines.append(
+            f"Sums are encrypted (CKKS) and decrypted by {who}: a coordinator that follows the "
+            "protocol does not see them. No row counts on that; among owners the masks hold."
+        )
+    if plan.aggregation in {"masked", "encrypted"}:
         lines.append(
             "Identity keys are pinned out of band. In a simulated deployment they are made for the "
             "run and pinned to nobody."

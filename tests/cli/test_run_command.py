@@ -150,6 +150,8 @@ def test_every_offered_mode_runs_and_meets_its_target(
     privacy = json.loads(out)["privacy"]
     assert 0.99 * 4 <= privacy["epsilon"] <= 4
     assert privacy["cross_check"]["agrees"] is True
+    said = "encrypted (CKKS)" in " ".join(privacy["assumptions"])
+    assert said == ("encrypted" in options)
 
 
 def test_every_way_of_summing_gives_the_same_model_without_noise(
