@@ -34,7 +34,7 @@ from feddiff_crypto.he.custodian import CustodianStart
 from feddiff_crypto.he.custodian_messages import SealedSums
 from feddiff_crypto.he.decrypt import Decryption, check_sum_signatures
 from feddiff_crypto.he.errors import DecryptionRefusedError, KeyMismatchError
-from feddiff_crypto.he.keys import CkksSecretKey, seal_secret_key
+from feddiff_crypto.he.keys import CkksSecretKey, generate_pair, seal_secret_key
 from feddiff_crypto.he.messages import AGGREGATE_LABEL, EncryptedAggregate, sum_digest
 from feddiff_crypto.he.owner import Custodian, EncryptedStart
 from feddiff_crypto.he.parameters import MODULUS, EncryptedPlan
@@ -141,7 +141,9 @@ class EncryptedPlay:
                 random=RANDOM,
                 agreement=self.agreement,
             )
-            self.states["carl"], key = custodian.key(through_the_codec(rosters[self.names[-1]]))
+            self.states["carl"], key = custodian.key(
+                through_the_codec(next(iter(rosters.values())))
+            )
             gathering, delivered = deliver_custodian(
                 sharing, self.round, shares, through_the_codec(key)
             )
@@ -363,8 +365,10 @@ def test_opened_secrets_of_other_owners_than_agreed_are_refused() -> None:
         again = EncryptedPlay(4, dropouts=1, drops={NAMES[3]: 2})
         honest = again.opened().requests()[NAMES[0]]
         swapped = dataclasses.replace(honest, opened=secrets)
+        revealed = list(again.persisted)
         with pytest.raises(ShareError):
-            again.states[NAMES[0]].decrypt(swapped, lambda _digest: None)
+            again.states[NAMES[0]].decrypt(swapped, again.persisted.append)
+        assert again.persisted == revealed, "refused before anything is decrypted"
 
 
 def test_a_key_from_a_member_that_does_not_make_it_ends_the_round() -> None:
@@ -518,3 +522,29 @@ def test_every_message_of_an_encrypted_round_is_read_strictly(custody: bool) -> 
             kind.from_message({**fields, "weight": 3})
         with pytest.raises(CryptoError):
             kind.from_message({**fields, "kind": "roster"})
+
+
+@pytest.mark.parametrize("fault", ["own key", "own agreement", "another name"])
+def test_a_public_key_that_the_custodian_did_not_sign_for_the_round_is_not_used(
+    fault: str,
+) -> None:
+    """A coordinator that puts its own key in place of the custodian's gets no ciphertext."""
+    play = EncryptedPlay(3, custody=True)
+    original = play.ask
+
+    def substitute(phase: int, messages: Mapping[str, Any], *more: Any) -> dict[str, Any]:
+        if PHASES[phase] == "mask":
+            key = next(iter(messages.values())).key
+            changes: dict[str, dict[str, Any]] = {
+                "own key": {"public_key": generate_pair()[1].to_bytes()},
+                "own agreement": {"agreement": b"a" * 32},
+                "another name": {"party": "eve"},
+            }
+            forged = dataclasses.replace(key, **changes[fault])
+            messages = {n: dataclasses.replace(m, key=forged) for n, m in messages.items()}
+        return original(phase, messages, *more)
+
+    play.ask = substitute  # type: ignore[method-assign]
+    with pytest.raises((SignatureInvalidError, ContextMismatchError)):
+        play.run()
+    assert "mask" not in play.sent

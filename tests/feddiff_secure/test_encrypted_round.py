@@ -282,3 +282,16 @@ def test_the_cut_fraction_is_told_to_its_owner_alone(
     assert all(reply == {"ready": True} for reply in replies.values())
     assert len(caplog.records) == len(plan.owners)
     assert all(owner.saturated > 0.5 for owner in federation.owners.values())
+
+
+def test_an_owner_is_ready_only_for_the_round_after_its_last_sum() -> None:
+    plan = encrypted_plan(3, nominal_tiles=90)
+    federation = Federation.of(plan)
+    agree(federation)
+    owner = federation.owners[plan.owners[0]]
+    later: Message = {"phase": "train", "round": 1, "attempt": 0}
+    assert owner.handle("train", later)["ready"] is False
+    assert owner.handle("advertise", {}) == {REFUSED: "out_of_order"}
+    encrypted_sum(federation.exchange, federation.registry, plan, FIRST)
+    assert owner.handle("train", {**later, "round": 2})["ready"] is False
+    assert owner.handle("train", later)["ready"] is True
