@@ -350,25 +350,30 @@ def test_a_survivor_set_that_leaves_an_owner_out_is_not_signed_by_it() -> None:
         play.run()
 
 
-def test_opened_secrets_of_other_owners_than_agreed_are_refused() -> None:
+@pytest.mark.parametrize(
+    "fault",
+    ["dropped key withheld", "survivor withheld", "survivor's key too", "another secret"],
+)
+def test_opened_secrets_of_other_owners_than_agreed_are_refused(fault: str) -> None:
+    """Each is one change to what this very round opened; nothing else is wrong with it."""
     play = EncryptedPlay(4, dropouts=1, drops={NAMES[3]: 2})
     request = play.opened().requests()[NAMES[0]]
-    opened = request.opened
-    forged = [
-        dataclasses.replace(opened, mask_keys={}),
-        dataclasses.replace(
-            opened, self_secrets={p: s for p, s in opened.self_secrets.items() if p != NAMES[1]}
+    honest = request.opened
+    others = {p: s for p, s in honest.self_secrets.items() if p != NAMES[1]}
+    opened = {
+        "dropped key withheld": dataclasses.replace(honest, mask_keys={}),
+        "survivor withheld": dataclasses.replace(honest, self_secrets=others),
+        "survivor's key too": dataclasses.replace(
+            honest, mask_keys={**honest.mask_keys, NAMES[1]: honest.mask_keys[NAMES[3]]}
         ),
-        dataclasses.replace(opened, self_secrets={**opened.self_secrets, NAMES[1]: bytes(32)}),
-    ]
-    for secrets in forged:
-        again = EncryptedPlay(4, dropouts=1, drops={NAMES[3]: 2})
-        honest = again.opened().requests()[NAMES[0]]
-        swapped = dataclasses.replace(honest, opened=secrets)
-        revealed = list(again.persisted)
-        with pytest.raises(ShareError):
-            again.states[NAMES[0]].decrypt(swapped, again.persisted.append)
-        assert again.persisted == revealed, "refused before anything is decrypted"
+        "another secret": dataclasses.replace(honest, self_secrets={**others, NAMES[1]: bytes(32)}),
+    }[fault]
+    revealed = list(play.persisted)
+    with pytest.raises(ShareError):
+        play.states[NAMES[0]].decrypt(
+            dataclasses.replace(request, opened=opened), play.persisted.append
+        )
+    assert play.persisted == revealed, "refused before anything is decrypted"
 
 
 def test_a_key_from_a_member_that_does_not_make_it_ends_the_round() -> None:
