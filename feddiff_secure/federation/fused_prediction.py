@@ -144,7 +144,7 @@ def _parts(
         )
         for block, values in zip(part, found, strict=True):
             rows = _places(tiles, block)
-            own[name][rows] = True
+            own[name][rows] = block.present.ravel()
             scores[name][rows] = values
     contributors = np.sum(list(own.values()), axis=0)
     return {name: PartialScores(scores[name], own[name], contributors) for name in held}

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feddiff_crypto.encoding import Value, decode, encode
-from feddiff_secure.data.align import common_grid, onto
+from feddiff_secure.data.align import common_grid, covered, onto
 from feddiff_secure.data.ground_grid import GroundGrid
 from feddiff_secure.data.resample import Axis, resample
 from feddiff_secure.data.scene import Affine, Dataset, PixelTable, Scene
 from feddiff_secure.errors import DataError
 from feddiff_secure.federation.alignment import align
 from scripts.make_tiny_table import tiny_table
-from tests.support.topologies import NORTH_UP, cropped, only, tiny_scene
+from tests.support.topologies import NORTH_UP, cropped, only, tiny_scene, with_gaps
 
 
 def data(scene: Scene) -> Dataset:
@@ -129,6 +129,71 @@ def test_rounding_of_a_georeference_is_no_shift() -> None:
     assert np.array_equal(joined.modalities["lidar"].values, scene.modalities["lidar"].values)
 
 
+def gaps_of(dataset: Dataset, name: str) -> np.ndarray:
+    modality = (dataset.table or dataset.scenes[0]).modalities[name]
+    assert modality.valid is not None
+    return ~modality.valid
+
+
+def other_view(own: Dataset, name: str, grid: GroundGrid) -> np.ndarray:
+    """Where the other owner, from the message alone, takes this one to have no values."""
+    sent = decode(encode(GroundGrid.of(own, name).to_message()))
+    found = covered(GroundGrid.from_message(sent), grid)
+    assert found is not None
+    return ~found[0]
+
+
+def test_gaps_stay_where_they_are_on_a_common_part_of_the_ground() -> None:
+    scene = with_gaps(tiny_scene(side=24), "lidar", 0.1)
+    mask = scene.modalities["lidar"].valid
+    assert mask is not None
+    hsi, lidar = both(scene, cropped(scene, slice(4, 24), slice(2, 20)))
+    found = align(hsi, lidar)
+    assert np.array_equal(gaps_of(found.dataset, "lidar"), ~mask[4:24, 2:20])
+    assert np.array_equal(other_view(lidar, "lidar", found.common), ~mask[4:24, 2:20])
+    assert found.dataset.scenes[0].modalities["hsi"].valid is None
+
+
+def test_means_are_over_what_is_there_and_a_pixel_needs_half_its_area() -> None:
+    scene = cropped(tiny_scene(side=8), slice(0, 4), slice(0, 4))
+    small = finer(scene, 2)
+    valid = np.ones((8, 8), dtype=np.bool_)
+    valid[0, 0] = False  # three quarters are left
+    valid[0, 2:4] = False  # half
+    valid[0:2, 4:6] = [[True, False], [False, False]]  # a quarter
+    valid[2:4, 0:2] = False  # nothing
+    held = small.modalities["lidar"]
+    noisy = held.values + np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+    values_there = np.where(valid, noisy, np.float32(0))
+    gappy = replace(
+        small,
+        modalities={**small.modalities, "lidar": replace(held, values=values_there, valid=valid)},
+    )
+    hsi, lidar = both(scene, gappy)
+    found = align(hsi, lidar)
+    expected = np.zeros((4, 4), dtype=np.bool_)
+    expected[0, 2] = expected[1, 0] = True
+    assert np.array_equal(gaps_of(found.dataset, "lidar"), expected)
+    assert np.array_equal(other_view(lidar, "lidar", found.common), expected)
+    means = values(found.dataset, "lidar")[0]
+    assert means[0, 0] == pytest.approx(noisy[0, :2, :2][valid[:2, :2]].mean(), rel=1e-5)
+    assert means[0, 1] == pytest.approx(noisy[0, 1, 2:4].mean(), rel=1e-5)
+    assert means[3, 3] == pytest.approx(noisy[0, 6:, 6:].mean(), rel=1e-5)
+
+
+def test_gaps_of_tables_go_with_their_positions() -> None:
+    whole = table(60, slice(None))
+    lidar = table(60, slice(60, 5, -1))
+    held = lidar.modalities["lidar"]
+    valid = np.arange(54) % 5 > 0
+    gappy = replace(held, values=np.where(valid[:, None], held.values, 0), valid=valid)
+    lidar = replace(lidar, modalities={"lidar": gappy})
+    found = align(Dataset(table=whole), Dataset(table=lidar))
+    assert np.array_equal(gaps_of(found.dataset, "lidar"), ~valid[::-1])
+    seen = other_view(Dataset(table=lidar), "lidar", found.common)
+    assert np.array_equal(seen.ravel(), ~valid[::-1])
+
+
 REFUSED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
     "another CRS": (lambda s: replace(s, crs="EPSG:32618"), "the CRS of HSI is 'EPSG:32617'"),
     "no CRS": (lambda s: replace(s, crs=None), "absent"),
@@ -164,9 +229,7 @@ def table(pixels: int, rows: slice, *, place: bool = True) -> PixelTable:
     position = np.stack(np.divmod(np.arange(pixels), 10), axis=1).astype(np.int32)
     return replace(
         whole,
-        modalities={
-            name: replace(held, values=held.values[rows]) for name, held in whole.modalities.items()
-        },
+        modalities={name: held.pick(rows) for name, held in whole.modalities.items()},
         label=whole.label[rows],
         region=None if whole.region is None else whole.region[rows],
         row_col=position[rows] if place else None,
@@ -208,20 +271,23 @@ def test_tables_that_cannot_be_matched_are_refused() -> None:
 
 def test_both_owners_compute_the_same_grid_and_only_grids_are_sent() -> None:
     """The one message has where the data lies; no value, label or class is in it."""
-    assert [f.name for f in fields(GroundGrid)] == ["crs", "transform", "shapes", "positions"]
+    assert [f.name for f in fields(GroundGrid)] == [
+        "crs", "transform", "shapes", "positions", "valid",
+    ]  # fmt: skip
     scene = tiny_scene()
     hsi, lidar = both(scene, cropped(scene, slice(4, 24), slice(2, 20)))
-    sent = [encode(GroundGrid.of(part).to_message()) for part in (hsi, lidar)]
+    pair = {"hsi": hsi, "lidar": lidar}
+    sent = [encode(GroundGrid.of(part, name).to_message()) for name, part in pair.items()]
     assert all(len(message) < 300 for message in sent)
-    at_hsi = common_grid(GroundGrid.of(hsi), GroundGrid.from_message(decode(sent[1])))
-    at_lidar = common_grid(GroundGrid.from_message(decode(sent[0])), GroundGrid.of(lidar))
+    at_hsi = common_grid(GroundGrid.of(hsi, "hsi"), GroundGrid.from_message(decode(sent[1])))
+    at_lidar = common_grid(GroundGrid.from_message(decode(sent[0])), GroundGrid.of(lidar, "lidar"))
     assert (at_hsi.transform, at_hsi.shapes) == (at_lidar.transform, at_lidar.shapes)
     assert onto(hsi, "hsi", at_hsi).layout.names == ("hsi",)
     other = replace(scene, label=np.zeros_like(scene.label))
-    assert sent[0] == encode(GroundGrid.of(data(only(other, "hsi"))).to_message())
+    assert sent[0] == encode(GroundGrid.of(data(only(other, "hsi")), "hsi").to_message())
 
 
-GOOD = GroundGrid.of(data(tiny_scene())).to_message()
+GOOD = GroundGrid.of(data(tiny_scene()), "lidar").to_message()
 BAD: dict[str, dict[str, Value]] = {
     "a field more": {**GOOD, "mean": 0.5},
     "a field less": {key: value for key, value in GOOD.items() if key != "positions"},
@@ -237,6 +303,15 @@ BAD: dict[str, dict[str, Value]] = {
     "a flat shape": {**GOOD, "shapes": np.ones(2, dtype=np.int64)},
     "positions of another number": {**GOOD, "positions": np.ones((3, 2), dtype=np.int64)},
     "positions of five columns": {**GOOD, "positions": np.ones((24, 5), dtype=np.int64)},
+    "a field of no bytes": {**GOOD, "valid": np.zeros(0)},
+    "bytes in a table": {**GOOD, "valid": np.zeros((1, 72), dtype=np.uint8)},
+    "too few bytes": {**GOOD, "valid": np.zeros(71, dtype=np.uint8)},
+    "bits that say nothing": {**GOOD, "valid": np.full(72, 255, dtype=np.uint8)},
+    "bits beyond the ground": {
+        **GOOD,
+        "shapes": np.array([[5, 5]]),
+        "valid": np.array([0, 0, 0, 1], dtype=np.uint8),
+    },
     "negative positions": {**GOOD, "positions": np.full((24, 2), -1, dtype=np.int64)},
 }  # fmt: skip
 
@@ -267,4 +342,4 @@ def test_an_area_mean_keeps_constants_and_totals(size: int, step: float, start: 
 
 def test_the_affine_of_a_grid_without_one_is_an_error() -> None:
     with pytest.raises(ValueError, match="georeference"):
-        _: Affine = GroundGrid.of(data(tiny_scene(transform=None))).affine
+        _: Affine = GroundGrid.of(data(tiny_scene(transform=None)), "hsi").affine

@@ -27,5 +27,5 @@ def test_every_row_of_who_can_compute_what_names_a_test_that_exists() -> None:
 def test_the_page_names_exactly_the_fields_of_an_alignment() -> None:
     sentence = PAGE.split("**Alignment**")[1].split("From both")[0]
     fields = set(GroundGrid(None, None, ((1, 1),)).to_message()) - {"kind"}
-    named = set(re.findall(r"`(crs|transform|shapes|positions)`", sentence))
+    named = set(re.findall(r"`(crs|transform|shapes|positions|valid)`", sentence))
     assert named == fields
