@@ -19,6 +19,7 @@ from feddiff_secure.data.hdf5_writer import write_scene
 from feddiff_secure.data.partition import parse_partition
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.dealing import deal
+from feddiff_secure.transport.inprocess import InProcessExchange
 from scripts.make_tiny_table import tiny_table
 from tests.support.topologies import cropped, only, tiny_scene, written
 
@@ -153,6 +154,29 @@ def test_a_prediction_of_split_ground_goes_to_a_named_recipient(
     assert cli(*command)[0] == 0
     with h5py.File(tmp_path / "alone.h5") as file:
         assert np.array_equal(file["label"][...], labels[0])
+
+
+def test_a_prediction_keeps_the_key_agreement_of_its_run(
+    cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adverts: list[set[str]] = []
+    exchange = InProcessExchange.exchange
+
+    def recorded(self: InProcessExchange, phase: str, *rest: Any) -> dict[str, Any]:
+        replies = exchange(self, phase, *rest)
+        adverts.extend(set(reply) for reply in replies.values() if phase == "advertise")
+        return replies
+
+    out = tmp_path / "r"
+    options = ("--topology", "split", "--epsilon", "inf", "--key-agreement", "hybrid")
+    assert cli(*small(tiny, out, *options))[0] == 0
+    monkeypatch.setattr(InProcessExchange, "exchange", recorded)
+    more = ("--recipient", "zoe", "--out", tmp_path / "m.h5", "--json", "--quiet")
+    code, text, err = cli("predict", out, "--data", tiny, *more)
+    assert code == 0, err
+    assert json.loads(text)["fused"]["key_agreement"] == "hybrid"
+    assert len(adverts) == 3
+    assert all({"kem_mask_key", "kem_sealing_key"} <= fields for fields in adverts)
 
 
 def test_a_recipient_is_for_split_runs_only(cli: Run, tiny: Path, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ class FusedParties:
         pixels: int = 200,
         consents: tuple[str, ...] = (),
         aggregation: str = "masked",
+        key_agreement: str = "x25519",
         batch: int | None = None,
         seed: int = 1,
     ) -> FusedParties:
@@ -61,6 +62,7 @@ class FusedParties:
             holds=tuple(holds[name] for name in owners),
             recipient=recipient,
             aggregation=aggregation,
+            key_agreement=key_agreement,
             pixels=pixels,
             classes=CLASSES,
             batch=batch or pixels,
