@@ -123,7 +123,9 @@ def test_nan_that_nobody_declared_is_two_lines_and_exit_3(
     for command in (small(data, tmp_path / "r"), ["data", "inspect", data]):
         code, out, err = cli(*command)
         assert (code, out) == (3, "")
-        assert err.startswith(f"error: {data}: `lidar`: {gaps().sum()} of {SIDE * SIDE} values are NaN")
+        assert err.startswith(
+            f"error: {data}: `lidar`: {gaps().sum()} of {SIDE * SIDE} values are NaN"
+        )
         assert "`nodata`" in err
         assert err.count("\n") == 2
     assert not (tmp_path / "r.partial").exists()

@@ -283,8 +283,21 @@ def test_both_owners_compute_the_same_grid_and_only_grids_are_sent() -> None:
     at_lidar = common_grid(GroundGrid.from_message(decode(sent[0])), GroundGrid.of(lidar, "lidar"))
     assert (at_hsi.transform, at_hsi.shapes) == (at_lidar.transform, at_lidar.shapes)
     assert onto(hsi, "hsi", at_hsi).layout.names == ("hsi",)
-    other = replace(scene, label=np.zeros_like(scene.label))
-    assert sent[0] == encode(GroundGrid.of(data(only(other, "hsi")), "hsi").to_message())
+    hidden = scene.modalities["hsi"]
+    darker = {"hsi": replace(hidden, values=hidden.values * np.float32(0.5))}
+    other = replace(scene, label=np.zeros_like(scene.label), modalities=darker)
+    assert sent[0] == encode(GroundGrid.of(data(other), "hsi").to_message())
+    # Gaps are in it, as one bit a pixel, and nothing else of the pixels is.
+    gappy = GroundGrid.of(data(with_gaps(scene, "hsi", 0.1)), "hsi").to_message()
+    assert {name for name in gappy if encode({name: gappy[name]}) not in sent_fields(hsi)} == {
+        "valid"
+    }
+    assert np.asarray(gappy["valid"]).nbytes == 24 * 24 // 8
+
+
+def sent_fields(hsi: Dataset) -> set[bytes]:
+    message = GroundGrid.of(hsi, "hsi").to_message()
+    return {encode({name: value}) for name, value in message.items()}
 
 
 GOOD = GroundGrid.of(data(tiny_scene()), "lidar").to_message()
