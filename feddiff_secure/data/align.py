@@ -49,7 +49,7 @@ def common_grid(hsi: GroundGrid, lidar: GroundGrid) -> GroundGrid:
             raise DataError(
                 f"alignment: HSI is of {hsi.size} and LiDAR of {lidar.size} pixels, without a "
                 "georeference to match them by",
-                "give both a `crs` and `transform`, or tables a `row_col`",
+                "give one raster each a `crs` and `transform`, or tables a `row_col`",
             )
         return replace(hsi, valid=None)
     if hsi.crs != lidar.crs:
@@ -145,14 +145,15 @@ def _overlap(hsi: GroundGrid, lidar: GroundGrid) -> GroundGrid:
         _, b, _, d, _, _ = grid.affine
         if b or d:
             raise DataError(
-                f"alignment: the {whose} grid is rotated against its coordinate axes", _HINT
+                f"alignment: the {whose} grid is rotated or sheared against its coordinate axes",
+                _HINT,
             )
     base, other = (lidar, hsi) if _area(lidar) > _area(hsi) * (1 + ALIGNED) else (hsi, lidar)
     row, col = axes(base, other)
     if row.size <= 0 or col.size <= 0:
+        how = "do not overlap" if _apart(hsi, lidar) else "overlap by no whole pixel of the coarser"
         raise DataError(
-            f"alignment: the scenes do not overlap: HSI covers {hsi.extent}, LiDAR covers "
-            f"{lidar.extent}",
+            f"alignment: the scenes {how}: HSI covers {hsi.extent}, LiDAR covers {lidar.extent}",
             _HINT,
         )
     a, b, c, d, e, f = base.affine
@@ -227,6 +228,12 @@ def _table_rows(table: PixelTable, name: str, rows: NDArray[np.int64]) -> PixelT
         site=None if table.site is None else table.site[rows],
         row_col=taken(table.row_col),
     )
+
+
+def _apart(hsi: GroundGrid, lidar: GroundGrid) -> bool:
+    """Whether no point of the ground is in both scenes."""
+    sides = zip(hsi.bounds, lidar.bounds, strict=True)
+    return any(low >= high2 or low2 >= high for (low, high), (low2, high2) in sides)
 
 
 def _area(grid: GroundGrid) -> float:

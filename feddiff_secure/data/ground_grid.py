@@ -116,12 +116,18 @@ class GroundGrid:
         return f"{many}{height} × {width}"
 
     @property
-    def extent(self) -> str:
-        """Coordinates of a georeferenced scene, for messages."""
+    def bounds(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Least and greatest x, and y, of a georeferenced scene that is not rotated."""
         a, _, c, _, e, f = self.affine
         height, width = self.shapes[0]
-        x, y = sorted((c, c + a * width)), sorted((f, f + e * height))
-        return f"x {x[0]:g}..{x[1]:g}, y {y[0]:g}..{y[1]:g}"
+        x, y = c + a * width, f + e * height
+        return (min(c, x), max(c, x)), (min(f, y), max(f, y))
+
+    @property
+    def extent(self) -> str:
+        """The same, for messages."""
+        (west, east), (south, north) = self.bounds
+        return f"x {west:.12g}..{east:.12g}, y {south:.12g}..{north:.12g}"
 
     @property
     def affine(self) -> Affine:

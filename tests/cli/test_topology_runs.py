@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -231,16 +232,43 @@ def test_labels_may_be_with_the_owner_of_lidar_alone(cli: Run, tmp_path: Path) -
         assert code == 0, err
 
 
-def test_grounds_that_do_not_match_are_two_lines_and_exit_3(cli: Run, tmp_path: Path) -> None:
+MISMATCHED: dict[str, tuple[dict[str, Any], str]] = {
+    "elsewhere": ({"transform": (2.0, 0.0, 0.0, 0.0, -2.0, 0.0)}, "the scenes do not overlap"),
+    "rotated": ({"transform": (1.7, 1.0, 5e5, 1.0, -1.7, 4e6)}, "the LiDAR grid is rotated"),
+    "flipped": ({"transform": (2.0, 0.0, 5e5, 0.0, 2.0, 4e6 - 48)}, "one grid is flipped"),
+    "of another CRS": ({"crs": "EPSG:4326"}, "the CRS of HSI is 'EPSG:32617'"),
+    "without a georeference": ({"crs": None, "transform": None}, "one scene has a georeference"),
+}
+
+
+@pytest.mark.parametrize("case", MISMATCHED)
+def test_grounds_that_do_not_match_are_two_lines_and_exit_3(
+    cli: Run, tmp_path: Path, split_run: Path, case: str
+) -> None:
+    change, word = MISMATCHED[case]
     scene = tiny_scene()
     hsi = written(tmp_path / "hsi.h5", only(scene, "hsi"))
-    far = tiny_scene(transform=(2.0, 0.0, 0.0, 0.0, -2.0, 0.0))
-    lidar = written(tmp_path / "lidar.h5", only(far, "lidar"))
-    code, out, err = cli(*small(hsi, tmp_path / "r", "--topology", "split", "--lidar-data", lidar))
-    assert (code, out) == (3, "")
-    assert err.startswith("error: alignment: the scenes do not overlap")
-    assert err.count("\n") == 2
-    assert not (tmp_path / "r.partial").exists()
+    lidar = written(tmp_path / "lidar.h5", only(replace(scene, **change), "lidar"))
+    more = ("--recipient", "zoe", "--lidar-data", lidar, "--out", tmp_path / "m.h5", "--quiet")
+    for command in (
+        small(hsi, tmp_path / "r", "--topology", "split", "--lidar-data", lidar),
+        ["predict", split_run, "--data", hsi, *more],
+    ):
+        code, out, err = cli(*command)
+        assert (code, out) == (3, "")
+        assert err.startswith(f"error: alignment: {word}")
+        assert err.count("\n") == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"hsi.h5", "lidar.h5"}
+
+
+def test_scenes_of_other_sizes_without_a_georeference_are_refused(cli: Run, tmp_path: Path) -> None:
+    scene = tiny_scene(transform=None)
+    hsi = written(tmp_path / "hsi.h5", only(scene, "hsi"))
+    smaller = cropped(scene, slice(0, 20), slice(0, 24))
+    lidar = written(tmp_path / "lidar.h5", only(smaller, "lidar"))
+    code, _, err = cli(*small(hsi, tmp_path / "r", "--topology", "split", "--lidar-data", lidar))
+    assert code == 3
+    assert err.startswith("error: alignment: HSI is of 24 × 24 and LiDAR of 20 × 24 pixels")
 
 
 def test_a_raster_of_both_modalities_runs_split(cli: Run, tmp_path: Path) -> None:

@@ -199,11 +199,86 @@ REFUSED: dict[str, tuple[Callable[[Scene], Scene], str]] = {
     "no CRS": (lambda s: replace(s, crs=None), "absent"),
     "rotated": (lambda s: replace(s, transform=(1.7, 1.0, 5e5, 1.0, -1.7, 4e6)), "rotated"),
     "flipped": (lambda s: replace(s, transform=(2.0, 0, 5e5, 0, 2.0, 4e6 - 48)), "flipped"),
+    "mirrored": (lambda s: replace(s, transform=(-2.0, 0, 5e5 + 48, 0, -2.0, 4e6)), "flipped"),
+    "turned by a half": (lambda s: replace(s, transform=(-2.0, 0, 5e5, 0, 2.0, 4e6)), "flipped"),
+    "turned by a quarter": (lambda s: replace(s, transform=(0, 2.0, 5e5, 2.0, 0, 4e6)), "rotated"),
+    "sheared": (lambda s: replace(s, transform=(2.0, 0.1, 5e5, 0, -2.0, 4e6)), "sheared"),
+    "by half a pixel": (
+        lambda s: replace(s, transform=(2.0, 0, 5e5 + 47, 0, -2.0, 4e6)),
+        "overlap by no whole pixel of the coarser: HSI covers x 500000..500048, y 3999952..4000000",
+    ),
+    "of huge pixels": (
+        lambda s: replace(s, transform=(1e4, 0, 5e5, 0, -1e4, 4e6)), "no whole pixel",
+    ),
+    "of tiny pixels": (
+        lambda s: replace(s, transform=(1e-3, 0, 5e5, 0, -1e-3, 4e6)), "x 500000..500000.024",
+    ),
+    "beyond any coordinate": (
+        lambda s: replace(s, transform=(2.0, 0, 5e13, 0, -2.0, 4e6)), "transform",
+    ),
+    "of other classes": (lambda s: replace(s, classes=("x", "y", "z")), "of other classes"),
     "elsewhere": (lambda s: replace(s, transform=(2.0, 0, 6e5, 0, -2.0, 4e6)), "do not overlap"),
     "touching": (lambda s: replace(s, transform=(2.0, 0, 5e5 + 48, 0, -2.0, 4e6)), "overlap"),
     "no georeference": (lambda s: replace(s, transform=None, crs=None), "the other has none"),
     "of one modality": (lambda s: only(s, "hsi"), "no `lidar`"),
 }  # fmt: skip
+
+
+def test_the_owner_whose_grid_is_rotated_is_named_unless_both_have_the_same() -> None:
+    scene = tiny_scene()
+    turned = replace(scene, transform=(1.7, 1.0, 5e5, 1.0, -1.7, 4e6))
+    with pytest.raises(DataError, match="the HSI grid is rotated"):
+        align(*both(turned, scene))
+    with pytest.raises(DataError, match="the LiDAR grid is rotated"):
+        align(*both(scene, turned))
+    assert align(*both(turned, turned)).dataset.scenes[0].shape == (24, 24)
+    with pytest.raises(DataError, match="the HSI grid is rotated"):
+        align(*both(turned, replace(turned, transform=(1.7, 1.0, 5e5 + 2, 1.0, -1.7, 4e6))))
+
+
+RESAMPLED: dict[str, tuple[Affine, tuple[int, int], str, str]] = {
+    # LiDAR's transform, the common shape, and the support of HSI and of LiDAR.
+    "pixels of 1.5 the side": ((3.0, 0, 5e5, 0, -3.0, 4e6), (16, 16), "neighbourhood", "pixel"),
+    "pixels of two thirds": (
+        (4 / 3, 0, 5e5, 0, -4 / 3, 4e6), (16, 16), "pixel", "neighbourhood",
+    ),
+    "longer than wide": ((2.0, 0, 5e5, 0, -4.0, 4e6), (12, 24), "pixel", "pixel"),
+    "a side that drifts": (
+        (2.0002, 0, 5e5, 0, -2.0002, 4e6), (24, 24), "pixel", "neighbourhood",
+    ),
+    "one pixel in common": ((2.0, 0, 5e5 + 46, 0, -2.0, 4e6), (24, 1), "pixel", "pixel"),
+    "one pixel over all": ((48.0, 0, 5e5, 0, -48.0, 4e6), (1, 1), "pixel", "pixel"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RESAMPLED)
+def test_scenes_of_other_sizes_are_resampled_and_the_alignment_says_so(case: str) -> None:
+    transform, shape, *supports = RESAMPLED[case]
+    scene = tiny_scene()
+    found = align(*both(scene, replace(scene, transform=transform)))
+    joined = found.dataset.scenes[0]
+    assert joined.shape == shape
+    assert [joined.modalities[name].support for name in ("hsi", "lidar")] == supports
+    assert f"on a common grid of {shape[0]} × {shape[1]}" in found.how
+    assert ("by area mean" in found.how) == (case != "one pixel in common")
+    for name in ("hsi", "lidar"):
+        original = scene.modalities[name].values
+        mean = joined.modalities[name].values
+        assert original.min() <= mean.min() <= mean.max() <= original.max()
+
+
+@pytest.mark.parametrize(("hsi", "lidar"), [(2, 3), (2, 1), (1, 2)])
+def test_stacks_need_the_same_number_of_rasters(hsi: int, lidar: int) -> None:
+    scene = tiny_scene(transform=None)
+    stacks = (
+        Dataset(scenes=(only(scene, "hsi"),) * hsi),
+        Dataset(scenes=(only(scene, "lidar"),) * lidar),
+    )
+    with pytest.raises(DataError, match="without a georeference to match them by"):
+        align(*stacks)
+    assert (
+        len(align(stacks[0], Dataset(scenes=(only(scene, "lidar"),) * hsi)).dataset.scenes) == hsi
+    )
 
 
 @pytest.mark.parametrize("case", REFUSED)
