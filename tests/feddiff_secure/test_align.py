@@ -154,6 +154,20 @@ def test_gaps_stay_where_they_are_on_a_common_part_of_the_ground() -> None:
     assert found.dataset.scenes[0].modalities["hsi"].valid is None
 
 
+@pytest.mark.parametrize("transform", [NORTH_UP, None])
+def test_gaps_of_one_grid_are_known_to_the_other_owner_as_they_are(
+    transform: Affine | None,
+) -> None:
+    scene = with_gaps(tiny_scene(transform=transform), "hsi", 0.1, seed=1)
+    scene = with_gaps(scene, "lidar", 0.1)
+    hsi, lidar = both(scene, scene)
+    found = align(hsi, lidar)
+    assert found.common.valid is None  # of the ground, nobody's gaps
+    for name, own in (("hsi", hsi), ("lidar", lidar)):
+        assert np.array_equal(other_view(own, name, found.common), gaps_of(own, name))
+        assert np.array_equal(gaps_of(found.dataset, name), gaps_of(own, name))
+
+
 def test_means_are_over_what_is_there_and_a_pixel_needs_half_its_area() -> None:
     scene = cropped(tiny_scene(side=8), slice(0, 4), slice(0, 4))
     small = finer(scene, 2)
