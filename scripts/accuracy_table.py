@@ -86,10 +86,7 @@ def _folds(data: Path, folder: Path, folds: int, seed: int) -> list[tuple[str, s
 def _rows(table: PixelTable, rows: NDArray[np.bool_]) -> PixelTable:
     return dataclasses.replace(
         table,
-        modalities={
-            name: dataclasses.replace(held, values=held.values[rows])
-            for name, held in table.modalities.items()
-        },
+        modalities={name: held.pick(rows) for name, held in table.modalities.items()},
         label=table.label[rows],
         **{
             name: None if getattr(table, name) is None else getattr(table, name)[rows]

@@ -3,7 +3,8 @@
 1. Each owner tells the other where its data lies: a `GroundGrid`, the only message of alignment.
 2. Both compute the same common grid from the two (`common_grid`): the coarser of the two pixel
    grids, cropped to the whole pixels that both scenes cover. Tables have no pixels to resample:
-   their common grid is the positions that both hold.
+   their common grid is the positions that both hold. From the gaps that the other told, each
+   knows where on the common grid both have values (`covered`).
 3. Each brings its own values onto it (`onto`), on its own machine.
 
 Grids are matched by georeference: one CRS, axes along the coordinate axes. Scenes without one are
@@ -20,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_secure.data.ground_grid import GroundGrid
+from feddiff_secure.data.nodata import Mask
 from feddiff_secure.data.resample import Axis, nearest_index, resample
 from feddiff_secure.data.scene import Dataset, Ids, PixelTable, Scene
 from feddiff_secure.errors import DataError
 
 ALIGNED = 1e-3  # of a pixel: rounding of stored georeferences, not a shift
+HALF = 0.5 - 1e-6  # of a pixel's area, less the rounding of float32
 _HINT = "export both scenes in one CRS, north up, over the same ground"
 
 
@@ -46,16 +49,16 @@ def common_grid(hsi: GroundGrid, lidar: GroundGrid) -> GroundGrid:
             raise DataError(
                 f"alignment: HSI is of {hsi.size} and LiDAR of {lidar.size} pixels, without a "
                 "georeference to match them by",
-                "give both a `crs` and `transform`, or tables a `row_col`",
+                "give one raster each a `crs` and `transform`, or tables a `row_col`",
             )
-        return hsi
+        return replace(hsi, valid=None)
     if hsi.crs != lidar.crs:
         raise DataError(
             f"alignment: the CRS of HSI is {_short(hsi.crs)}, that of LiDAR {_short(lidar.crs)}",
             "reproject one of them",
         )
     if (hsi.transform, hsi.shapes) == (lidar.transform, lidar.shapes):
-        return hsi
+        return replace(hsi, valid=None)
     return _overlap(hsi, lidar)
 
 
@@ -75,7 +78,7 @@ def onto(dataset: Dataset, name: str, grid: GroundGrid) -> Dataset:
     """
     if name not in dataset.layout.names:
         raise DataError(f"alignment: the data holds no `{name}`", "give the file of that sensor")
-    mine = GroundGrid.of(dataset)
+    mine = GroundGrid.of(dataset, name)
     if dataset.table is not None:
         rows = np.arange(dataset.table.n_pixels)
         if grid.positions is not None:
@@ -84,6 +87,25 @@ def onto(dataset: Dataset, name: str, grid: GroundGrid) -> Dataset:
     if (mine.transform, mine.shapes) == (grid.transform, grid.shapes):
         return Dataset(scenes=tuple(_only(scene, name) for scene in dataset.scenes))
     return Dataset(scenes=(_scene_onto(dataset.scenes[0], name, grid),))
+
+
+def covered(grid: GroundGrid, common: GroundGrid) -> tuple[Mask, ...] | None:
+    """Where on the common grid an owner has values, as both owners compute it from its grid.
+
+    A common pixel counts if values cover at least half of its area.
+
+    Returns:
+        One (H, W) a scene of the common grid, (N, 1) for a table; None where it has all.
+    """
+    if grid.valid is None:
+        return None
+    if grid.positions is not None and common.positions is not None:
+        return (grid.valid[0][_rows_at(grid, common.positions)],)
+    if (grid.transform, grid.shapes) == (common.transform, common.shapes):
+        return grid.valid
+    row, col = axes(common, grid)
+    share = resample(grid.valid[0][None].astype(np.float32), row, col)[0]
+    return (share >= HALF,)
 
 
 def _common_positions(hsi: GroundGrid, lidar: GroundGrid) -> GroundGrid:
@@ -123,14 +145,15 @@ def _overlap(hsi: GroundGrid, lidar: GroundGrid) -> GroundGrid:
         _, b, _, d, _, _ = grid.affine
         if b or d:
             raise DataError(
-                f"alignment: the {whose} grid is rotated against its coordinate axes", _HINT
+                f"alignment: the {whose} grid is rotated or sheared against its coordinate axes",
+                _HINT,
             )
     base, other = (lidar, hsi) if _area(lidar) > _area(hsi) * (1 + ALIGNED) else (hsi, lidar)
     row, col = axes(base, other)
     if row.size <= 0 or col.size <= 0:
+        how = "do not overlap" if _apart(hsi, lidar) else "overlap by no whole pixel of the coarser"
         raise DataError(
-            f"alignment: the scenes do not overlap: HSI covers {hsi.extent}, LiDAR covers "
-            f"{lidar.extent}",
+            f"alignment: the scenes {how}: HSI covers {hsi.extent}, LiDAR covers {lidar.extent}",
             _HINT,
         )
     a, b, c, d, e, f = base.affine
@@ -161,17 +184,21 @@ def _axis(base: int, other: int, step: float, start: float) -> Axis:
 
 
 def _scene_onto(scene: Scene, name: str, grid: GroundGrid) -> Scene:
-    row, col = axes(grid, GroundGrid.of(Dataset(scenes=(scene,))))
+    mine = GroundGrid.of(Dataset(scenes=(scene,)), name)
+    row, col = axes(grid, mine)
     modality = scene.modalities[name]
     nested = row.nested(ALIGNED) and col.nested(ALIGNED)
     at = np.ix_(nearest_index(row, scene.shape[0]), nearest_index(col, scene.shape[1]))
+    there = covered(mine, grid)
+    valid = None if there is None else there[0]
     if row.is_crop(ALIGNED) and col.is_crop(ALIGNED):
-        values = np.ascontiguousarray(modality.values[:, at[0], at[1]])
+        values = modality.pick(at).values
     else:
-        values = resample(modality.values, row, col)
+        values = resample(modality.values, row, col, modality.valid)
     moved = replace(
         modality,
-        values=values,
+        values=values if valid is None else np.where(valid, values, np.float32(0)),
+        valid=valid,
         # A source pixel that lies across two common pixels may reach two tiles.
         support=modality.support if nested else "neighbourhood",
     )
@@ -192,16 +219,21 @@ def _table_rows(table: PixelTable, name: str, rows: NDArray[np.int64]) -> PixelT
     def taken(ids: Ids | None) -> Ids | None:
         return None if ids is None else ids[rows]
 
-    held = table.modalities[name]
     return replace(
         table,
-        modalities={name: replace(held, values=held.values[rows])},
+        modalities={name: table.modalities[name].pick(rows)},
         label=table.label[rows],
         region=taken(table.region),
         group=taken(table.group),
         site=None if table.site is None else table.site[rows],
         row_col=taken(table.row_col),
     )
+
+
+def _apart(hsi: GroundGrid, lidar: GroundGrid) -> bool:
+    """Whether no point of the ground is in both scenes."""
+    sides = zip(hsi.bounds, lidar.bounds, strict=True)
+    return any(low >= high2 or low2 >= high for (low, high), (low2, high2) in sides)
 
 
 def _area(grid: GroundGrid) -> float:

@@ -14,18 +14,28 @@ from feddiff_secure.errors import DataError
 MAX_ID = 2**31 - 2  # region, group and position ids; int32 with one value to spare
 
 
-def check_finite(values: NDArray[Any], where: str) -> None:
+def check_finite(values: NDArray[Any], where: str, *, allow_nan: bool = False) -> None:
     """Refuses NaN and infinity.
+
+    Args:
+        values: of any type; integers pass.
+        where: for the message.
+        allow_nan: accept NaN (a file declares it as `nodata`), refuse infinity.
 
     Raises:
         DataError: a value is not finite; the message counts them.
     """
-    if values.dtype.kind != "f" or bool(np.isfinite(values).all()):
+    if values.dtype.kind != "f":
         return
-    bad = int(values.size - np.count_nonzero(np.isfinite(values)))
+    good = ~np.isinf(values) if allow_nan else np.isfinite(values)
+    if bool(good.all()):
+        return
+    bad = int(values.size - np.count_nonzero(good))
     raise DataError(
-        f"{where}: {bad} of {values.size} values are NaN, infinite or beyond float32",
-        "remove or fill the missing values before importing the data",
+        f"{where}: {bad} of {values.size} values are "
+        f"{'' if allow_nan else 'NaN, '}infinite or beyond float32",
+        "fill or remove them, or declare missing pixels of a modality with `nodata` "
+        "(docs/formats/scene.md)",
     )
 
 

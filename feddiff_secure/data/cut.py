@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feddiff_secure.data.nodata import Mask
 from feddiff_secure.data.scene import Dataset, Ids, Labels, PixelTable, Scene
-from feddiff_secure.data.tiles import NO_ID, TileBlock, TileSet, Value
+from feddiff_secure.data.tiles import NO_ID, TileBlock, TileSet, Value, with_data
 from feddiff_secure.errors import UsageError
 
 MAX_TILE = 64  # pixels; a larger unit would leave a scene with a handful of records
@@ -22,7 +23,7 @@ def cut_tiles(dataset: Dataset, tile: int) -> TileSet:
 
     A tile's region is the smallest region id among its labelled pixels. Labelled pixels of
     other regions inside it become unlabelled (0), so that no region lies in two tiles that a
-    split could put on both sides.
+    split could put on both sides. So do pixels of which no modality is there.
 
     Rasters: a grid closed at each scene's edge; the remainders are smaller tiles. Tables: each
     pixel is an entry of 1×1; pixels of one site and group whose `row_col` fall into one
@@ -93,7 +94,7 @@ def _cut_scene(
 ) -> list[TileBlock]:
     """The tiles of one scene, one block a size."""
     grid_columns = -(-scene.shape[1] // tile)
-    blocks = []
+    learnable, blocks = _learnable(scene), []
     for window in _windows(*scene.shape, tile):
         rows = window.top + window.height * np.arange(window.rows)
         cols = window.left + window.width * np.arange(window.cols)
@@ -103,7 +104,7 @@ def _cut_scene(
         origin[:, 2] = np.tile(cols, rows.size)
         unit = first_unit + (origin[:, 1] // tile).astype(np.int64) * grid_columns
         unit += origin[:, 2] // tile
-        label = window.cut(scene.label[None])[:, 0]  # (T, h, w)
+        label = window.cut(learnable[None])[:, 0]  # (T, h, w)
         region = np.full(unit.size, NO_ID, dtype=np.int32)
         if scene.region is not None:
             label, region = _close_regions(label, window.cut(scene.region[None])[:, 0])
@@ -123,9 +124,22 @@ def _cut_scene(
                 np.full(unit.size, NO_ID if scene.site is None else sites.index(scene.site)).astype(
                     np.int32
                 ),
+                valid={name: window.cut(mask[None])[:, 0] for name, mask in _valid(scene).items()},
             )
         )
     return blocks
+
+
+def _valid(part: Scene | PixelTable) -> dict[str, Mask]:
+    """By modality of which pixels are missing, those that are there."""
+    held = part.modalities.items()
+    return {name: modality.valid for name, modality in held if modality.valid is not None}
+
+
+def _learnable(part: Scene | PixelTable) -> Labels:
+    """The labels, 0 where no modality is there: nothing can be learnt from such a pixel."""
+    there = with_data(part.label.shape, part.modalities, _valid(part))
+    return np.where(there, part.label, 0).astype(np.int16)
 
 
 def _close_regions(label: Labels, region: Ids) -> tuple[Labels, Ids]:
@@ -147,6 +161,13 @@ def _join(parts: list[TileBlock]) -> TileBlock:
     for name in ("hsi", "lidar"):
         held = name in parts[0].modalities
         joined[name] = np.concatenate([getattr(part, name) for part in parts]) if held else None
+    joined["valid"] = {
+        name: np.concatenate(
+            [part.valid.get(name, np.ones(part.label.shape, dtype=np.bool_)) for part in parts]
+        )
+        for name in parts[0].modalities
+        if any(name in part.valid for part in parts)
+    }
     return TileBlock(parts[0].height, parts[0].width, **joined)
 
 
@@ -174,7 +195,7 @@ def _cut_table(table: PixelTable, dataset: Dataset, tile: int) -> TileSet:
     else:
         origin[:, 1] = line
         unit = line
-    label, region = table.label, nobody
+    label, region = _learnable(table), nobody
     if table.region is not None:
         label, region = _close_unit_regions(label, table.region, unit)
     values = {
@@ -193,6 +214,7 @@ def _cut_table(table: PixelTable, dataset: Dataset, tile: int) -> TileSet:
         region,
         group,
         site,
+        valid={name: mask.reshape(-1, 1, 1).copy() for name, mask in _valid(table).items()},
     )
     return TileSet(
         (block,),

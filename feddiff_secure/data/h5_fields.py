@@ -85,8 +85,10 @@ def find_dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset | None:
     return found
 
 
-def read_numbers(dataset: h5py.Dataset, name: str, path: Path, limits: Limits) -> NDArray[Any]:
-    """Reads a numeric array of at least one dimension, finite.
+def read_numbers(
+    dataset: h5py.Dataset, name: str, path: Path, limits: Limits, *, allow_nan: bool = False
+) -> NDArray[Any]:
+    """Reads a numeric array of at least one dimension, finite but for NaN where allowed.
 
     Raises:
         DataError: not of integers or reals, too large, empty, or not finite.
@@ -105,7 +107,7 @@ def read_numbers(dataset: h5py.Dataset, name: str, path: Path, limits: Limits) -
     values = np.asarray(dataset[()])
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
-    check_finite(values, f"{path}: `{name}`")
+    check_finite(values, f"{path}: `{name}`", allow_nan=allow_nan)
     return values
 
 

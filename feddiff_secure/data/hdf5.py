@@ -15,6 +15,7 @@ from feddiff_secure.data.h5_fields import (
     string_attribute,
 )
 from feddiff_secure.data.limits import DEFAULT_LIMITS, Limits
+from feddiff_secure.data.nodata import is_nan
 from feddiff_secure.data.raw_fields import RawFields, RawModality, build_dataset
 from feddiff_secure.data.scene import Dataset
 from feddiff_secure.errors import DataError
@@ -83,12 +84,17 @@ def _read_modality(dataset: h5py.Dataset, name: str, path: Path, limits: Limits)
             f"{where} has shape {shape}; sides are at most {limits.side} pixels",
             "give (N, channels), (H, W, channels) or (P, H, W, channels)",
         )
+    nodata = number_attribute(dataset, "nodata", where, limits)
+    if nodata is not None and len(nodata) != 1:
+        raise DataError(f"{where}: attribute `nodata` holds {len(nodata)} numbers", "store one")
+    declared = None if nodata is None else nodata[0]
     return RawModality(
-        values=read_numbers(dataset, name, path, limits),
+        values=read_numbers(dataset, name, path, limits, allow_nan=is_nan(declared)),
         channels=string_attribute(dataset, "channels", where, limits),
         wavelengths_nm=number_attribute(dataset, "wavelengths_nm", where, limits),
         scale=number_attribute(dataset, "scale", where, limits),
         support=_one_string(dataset, "support", where, limits),
+        nodata=declared,
     )
 
 

@@ -1,7 +1,8 @@
 """Writing the HDF5 layout of docs/formats/scene.md.
 
 Values are written in sensor units with `scale` 1, so that reading gives back what was written,
-bit for bit. The file is written beside its place, read back, and only then renamed.
+bit for bit; missing pixels as NaN, declared by `nodata`. The file is written beside its place,
+read back, and only then renamed.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ def write_scene(path: Path, dataset: Dataset) -> None:
                 file.attrs[name] = value
             for name, modality in modalities.items():
                 _write_attributes(file[name], modality)
+                if np.isnan(fields[name]).any():
+                    file[name].attrs["nodata"] = np.nan
         read_hdf5(partial)
         partial.replace(path)
     except OSError as error:
@@ -68,8 +71,16 @@ def _write_attributes(dataset: h5py.Dataset, modality: Modality) -> None:
         dataset.attrs["wavelengths_nm"] = np.asarray(modality.wavelengths_nm, dtype=np.float64)
 
 
+def _stored(modality: Modality) -> NDArray[np.float32]:
+    """The values, NaN where the sensor has none."""
+    if modality.valid is None:
+        return modality.values
+    there = modality.valid[None] if modality.values.ndim == 3 else modality.valid[:, None]
+    return np.where(there, modality.values, np.float32(np.nan))
+
+
 def _table_fields(table: PixelTable) -> dict[str, Any]:
-    fields: dict[str, Any] = {name: table.modalities[name].values for name in table.modalities}
+    fields: dict[str, Any] = {name: _stored(held) for name, held in table.modalities.items()}
     fields["label"] = table.label
     fields["site"] = None if table.site is None else _strings(table.site.tolist())
     fields |= {"region": table.region, "group": table.group, "row_col": table.row_col}
@@ -86,7 +97,7 @@ def _scene_fields(scenes: tuple[Scene, ...], path: Path) -> tuple[dict[str, Any]
         )
     first = scenes[0]
     fields: dict[str, Any] = {
-        name: _stack([np.moveaxis(scene.modalities[name].values, 0, -1) for scene in scenes])
+        name: _stack([np.moveaxis(_stored(scene.modalities[name]), 0, -1) for scene in scenes])
         for name in first.modalities
     }
     fields["label"] = _stack([scene.label for scene in scenes])

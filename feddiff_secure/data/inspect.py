@@ -22,8 +22,8 @@ def describe(dataset: Dataset, path: Path) -> dict[str, Any]:
 
     Returns:
         `file`, `kind` (table or rasters), `shape` or `scenes`, `modalities` (channels,
-        wavelength range in nm, scale, support, range of values), `classes` with counts of
-        labelled pixels, `unlabelled`, numbers of `regions`, `groups` and `sites`, `crs`,
+        wavelength range in nm, scale, support, missing pixels, range of values), `classes` with
+        counts of labelled pixels, `unlabelled`, numbers of `regions`, `groups` and `sites`, `crs`,
         `ignored` data sets, and `warnings`.
     """
     parts: tuple[Scene | PixelTable, ...] = (
@@ -64,11 +64,20 @@ def _describe_modality(held: list[Modality]) -> dict[str, Any]:
         "wavelengths_nm": None if grid is None else [grid[0], grid[-1]],
         "scale": held[0].scaling.describe(),
         "support": layout.support,
-        "range": [
-            float(min(modality.values.min() for modality in held)),
-            float(max(modality.values.max() for modality in held)),
-        ],
+        "missing": sum(int((~m.valid).sum()) for m in held if m.valid is not None),
+        "range": _range(held),
     }
+
+
+def _range(held: list[Modality]) -> list[float]:
+    """Smallest and largest value of the pixels that are there."""
+    low, high = np.inf, -np.inf
+    for modality in held:
+        there = np.ones(modality.pixels, np.bool_) if modality.valid is None else modality.valid
+        where = there[None] if modality.values.ndim == 3 else there[:, None]
+        low = min(low, float(modality.values.min(where=where, initial=np.inf)))
+        high = max(high, float(modality.values.max(where=where, initial=-np.inf)))
+    return [low, high]
 
 
 def _distinct(ids: list[Any]) -> int | None:

@@ -18,6 +18,7 @@ from feddiff_secure.data.checks import check_finite
 from feddiff_secure.data.h5_fields import check_file, find_dataset, open_hdf5, read_numbers
 from feddiff_secure.data.limits import DEFAULT_LIMITS, Limits
 from feddiff_secure.data.mat5 import NUMERIC_CLASSES, list_variables, read_mat5
+from feddiff_secure.data.nodata import is_nan
 from feddiff_secure.data.raw_fields import RawFields, RawModality, build_dataset
 from feddiff_secure.data.scene import Dataset
 from feddiff_secure.errors import DataError
@@ -32,7 +33,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "wavelengths_nm": ("wavelengths_nm", "wavelengths", "wavelength"),
     "scale_hsi": ("scale_hsi",),
     "scale_lidar": ("scale_lidar",),
+    "nodata_hsi": ("nodata_hsi",),
+    "nodata_lidar": ("nodata_lidar",),
 }
+NODATA = ("nodata_hsi", "nodata_lidar")
 CLASS_NAMES = frozenset(name for name, _ in NUMERIC_CLASSES.values())
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 HDF5_OFFSET = 512  # a version 7.3 file starts with a 512-byte text header
@@ -86,7 +90,8 @@ def _read_version_5(path: Path, limits: Limits) -> tuple[dict[str, NDArray[Any]]
     chosen = _chosen(names, path)
     arrays = read_mat5(path, chosen, limits)
     for field, values in arrays.items():
-        check_finite(values, f"{path}: `{chosen[field]}`")
+        nodata = _nodata(arrays.get(f"nodata_{field}"), field, path)
+        check_finite(values, f"{path}: `{chosen[field]}`", allow_nan=_may_be_nan(field, nodata))
     return arrays, sorted(set(names) - set(chosen.values()))
 
 
@@ -94,13 +99,16 @@ def _read_version_73(path: Path, limits: Limits) -> tuple[dict[str, NDArray[Any]
     with open_hdf5(path, limits) as file:
         names = [name for name in file if not name.startswith("#")]  # "#refs#" is bookkeeping
         chosen = _chosen(names, path)
-        arrays = {}
-        for field, name in chosen.items():
+        arrays: dict[str, NDArray[Any]] = {}
+        for field, name in sorted(chosen.items(), key=lambda item: item[0] not in NODATA):
             dataset = find_dataset(file, name, path)
             assert dataset is not None
             _check_matlab_class(dataset, name, path)
             # MATLAB writes the axes in reverse order.
-            arrays[field] = read_numbers(dataset, name, path, limits).transpose()
+            nodata = _nodata(arrays.get(f"nodata_{field}"), field, path)
+            allow_nan = _may_be_nan(field, nodata)
+            found = read_numbers(dataset, name, path, limits, allow_nan=allow_nan)
+            arrays[field] = found.transpose()
     return arrays, sorted(set(names) - set(chosen.values()))
 
 
@@ -132,8 +140,23 @@ def _fields(path: Path, arrays: dict[str, NDArray[Any]], ignored: list[str]) -> 
             arrays[name],
             scale=None if scale is None else _reals(scale),
             wavelengths_nm=None if wavelengths is None else _reals(wavelengths),
+            nodata=_nodata(arrays.get(f"nodata_{name}"), name, path),
         )
     return raw
+
+
+def _nodata(values: NDArray[Any] | None, field: str, path: Path) -> float | None:
+    """The one number of `nodata_hsi` or `nodata_lidar`."""
+    if values is None:
+        return None
+    if values.size != 1:
+        raise DataError(f"{path}: `nodata_{field}` holds {values.size} numbers", "store one")
+    return _reals(values)[0]
+
+
+def _may_be_nan(field: str, nodata: float | None) -> bool:
+    """Whether NaN is declared for a modality, or the field is the declaration itself."""
+    return field in NODATA or is_nan(nodata)
 
 
 def _vector(values: NDArray[Any]) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from feddiff_secure.data.checks import MAX_ID, check_integers, check_labels
 from feddiff_secure.data.layout import MODALITY_NAMES, ModalityName, Support
 from feddiff_secure.data.limits import Limits
+from feddiff_secure.data.nodata import Mask, missing_pixels
 from feddiff_secure.data.scaling import Scaling, default_scaling
 from feddiff_secure.data.scene import (
     Affine,
@@ -39,6 +40,7 @@ class RawModality:
     wavelengths_nm: tuple[float, ...] | None = None
     scale: tuple[float, ...] | None = None
     support: str | None = None
+    nodata: float | None = None
 
 
 @dataclass
@@ -150,6 +152,7 @@ def _modality(name: str, raw: RawFields, shape: tuple[int, ...]) -> Modality:
         # A table may hold derived features; without a word on it no pixel-level claim is made.
         support = "neighbourhood" if len(shape) == 1 else "pixel"
         raw.notes.append(f"`{name}` has no `support`: {support} is assumed")
+    valid = _without_nodata(name, raw, fields)
     return Modality(
         name=cast(ModalityName, name),
         values=scaling.apply(fields.values).reshape(-1, n_channels),
@@ -157,7 +160,23 @@ def _modality(name: str, raw: RawFields, shape: tuple[int, ...]) -> Modality:
         wavelengths_nm=fields.wavelengths_nm,
         support=cast(Support, support),  # the layout refuses an unknown word
         scaling=scaling,
+        valid=valid,
     )
+
+
+def _without_nodata(name: str, raw: RawFields, fields: RawModality) -> Mask | None:
+    """(pixels,) which pixels hold a value, None where all do; missing ones are set to 0."""
+    if fields.nodata is None:
+        return None
+    missing = missing_pixels(fields.values, fields.nodata, f"`{name}`")
+    if not missing.any():
+        return None
+    fields.values[missing] = 0
+    raw.notes.append(
+        f"`{name}` is missing (nodata {fields.nodata:g}) in {int(missing.sum())} of "
+        f"{missing.size} pixels"
+    )
+    return ~missing.reshape(-1)
 
 
 def _ids(values: NDArray[Any] | None, name: str, shape: tuple[int, ...]) -> Ids | None:
@@ -223,7 +242,7 @@ def _scenes(
     stem = _scene_name(raw.path)
     scenes = tuple(
         Scene(
-            {name: _chw(modalities[name], cubes[name][number]) for name in cubes},
+            {name: _chw(modalities[name], cubes[name], number) for name in cubes},
             label[number],
             classes,
             crs=raw.crs,
@@ -238,9 +257,10 @@ def _scenes(
     return Dataset(scenes=scenes, ignored=raw.ignored, notes=tuple(raw.notes))
 
 
-def _chw(modality: Modality, cube: NDArray[np.float32]) -> Modality:
-    """One scene's modality with its values moved from (H, W, C) to (C, H, W)."""
-    values = np.ascontiguousarray(np.moveaxis(cube, -1, 0))
+def _chw(modality: Modality, cubes: NDArray[np.float32], number: int) -> Modality:
+    """One scene's modality with its values moved from (P, H, W, C) to (C, H, W)."""
+    values = np.ascontiguousarray(np.moveaxis(cubes[number], -1, 0))
+    valid = None if modality.valid is None else modality.valid.reshape(cubes.shape[:-1])[number]
     return Modality(
         modality.name,
         values,
@@ -248,6 +268,7 @@ def _chw(modality: Modality, cube: NDArray[np.float32]) -> Modality:
         modality.wavelengths_nm,
         modality.support,
         modality.scaling,
+        valid,
     )
 
 

@@ -46,13 +46,24 @@ def nearest_index(axis: Axis, source: int) -> NDArray[np.int64]:
     return index
 
 
-def resample(values: NDArray[np.float32], row: Axis, col: Axis) -> NDArray[np.float32]:
-    """(C, H, W) to (C, row.size, col.size): area means."""
+def resample(
+    values: NDArray[np.float32], row: Axis, col: Axis, valid: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """(C, H, W) to (C, row.size, col.size): area means.
+
+    Args:
+        values: source pixels; 0 where missing.
+        row: target pixels along the rows. col: along the columns.
+        valid: (H, W), the source pixels that are there, over which alone means are taken; a target
+            pixel without any gets 0.
+    """
     by_row = _weights(row, values.shape[1])
     by_col = _weights(col, values.shape[2])
+    share = 1.0 if valid is None else (by_col @ (by_row @ valid.astype(np.float64)).T).T
+    share = np.where(share > 0, share, 1.0)
     out = np.empty((values.shape[0], row.size, col.size), dtype=np.float32)
     for channel, layer in enumerate(values.astype(np.float64)):
-        out[channel] = (by_col @ (by_row @ layer).T).T
+        out[channel] = (by_col @ (by_row @ layer).T).T / share
     return out
 
 

@@ -9,7 +9,7 @@ nearly identical, on one side of a split.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,6 +32,7 @@ from feddiff_secure.data.layout import (
     Support,
 )
 from feddiff_secure.data.limits import DEFAULT_LIMITS
+from feddiff_secure.data.nodata import Mask
 from feddiff_secure.data.scaling import Scaling
 from feddiff_secure.errors import DataError
 
@@ -57,9 +58,12 @@ class Modality:
         wavelengths_nm: band centres in nanometres, increasing, or None where unknown.
         support: `neighbourhood` where a value depends on more than its own pixel.
         scaling: how raw values became sensor units.
+        valid: which pixels the sensor has a value of, (H, W) in a scene, (N,) in a table; None
+            where it has all. Values of the others are 0.
 
     Raises:
-        DataError: shapes, names or wavelengths disagree, or a value is not finite.
+        DataError: shapes, names or wavelengths disagree, a value is not finite, or a missing
+            pixel's is not 0.
     """
 
     name: ModalityName
@@ -68,6 +72,7 @@ class Modality:
     wavelengths_nm: tuple[float, ...] | None = None
     support: Support = "pixel"
     scaling: Scaling = field(default_factory=Scaling)
+    valid: Mask | None = None
 
     def __post_init__(self) -> None:
         if self.values.dtype != np.float32 or self.values.ndim not in (2, 3):
@@ -82,10 +87,35 @@ class Modality:
             )
         _ = self.layout  # checks names, wavelengths and support
         check_finite(self.values, self.name)
+        self._check_valid()
 
     @property
     def _channel_count(self) -> int:
         return int(self.values.shape[0 if self.values.ndim == 3 else 1])
+
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        """(H, W) of a scene, (N,) of a table."""
+        return self.values.shape[1:] if self.values.ndim == 3 else self.values.shape[:1]
+
+    def pick(self, at: Any) -> Modality:
+        """The pixels of an index: of rows in a table, a pair of rows and columns in a scene."""
+        index = at if self.values.ndim == 2 else (slice(None), *at)
+        valid = None if self.valid is None else self.valid[at]
+        return replace(self, values=np.ascontiguousarray(self.values[index]), valid=valid)
+
+    def _check_valid(self) -> None:
+        if self.valid is None:
+            return
+        if self.valid.dtype != np.bool_ or self.valid.shape != self.pixels:
+            raise DataError(
+                f"{self.name}: valid is {self.valid.dtype} of shape {self.valid.shape}, expected "
+                f"bool of shape {self.pixels}",
+                "give one truth value a pixel",
+            )
+        missing = ~self.valid
+        if self.values[:, missing].any() if self.values.ndim == 3 else self.values[missing].any():
+            raise DataError(f"{self.name}: a missing pixel has a value", "set missing pixels to 0")
 
     @cached_property
     def layout(self) -> ModalityLayout:
@@ -273,8 +303,7 @@ def _check_modalities(
         if key != modality.name:
             raise DataError(f"{where}: modality {modality.name!r} is filed as {key!r}", "rename it")
         values = modality.values.shape
-        pixels = values[1:] if len(shape) == 2 else values[:1]
-        if len(values) != len(shape) + 1 or pixels != shape:
+        if len(values) != len(shape) + 1 or modality.pixels != shape:
             raise DataError(
                 f"{where}: {key} has shape {values}, label has shape {shape}",
                 "modalities and labels must cover the same pixels",

@@ -10,8 +10,8 @@ pixels that fall into one grid cell share one (`feddiff_secure.data.cut`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_secure.data.layout import SensorLayout
+from feddiff_secure.data.nodata import Mask
 from feddiff_secure.data.scene import Floats, Ids, Labels
 
 NO_ID = -1  # in region, group and site: unknown
@@ -45,6 +46,8 @@ class TileBlock:
         region: int32 (T,), smallest region among the unit's labelled pixels, or `NO_ID`.
         group: int32 (T,), or `NO_ID`.
         site: int32 (T,), position in `TileSet.sites`, or `NO_ID`.
+        valid: for each modality held of which pixels are missing, which ones are there: bool
+            (T, height, width); the values of the others are 0.
     """
 
     height: int
@@ -58,10 +61,11 @@ class TileBlock:
     region: Ids
     group: Ids
     site: Ids
+    valid: Mapping[str, Mask] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = self.unit.size
-        shapes = {
+        shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
             "label": (self.label.shape, (count, self.height, self.width)),
             "origin": (self.origin.shape, (count, 3)),
         }
@@ -69,6 +73,9 @@ class TileBlock:
             shapes[name] = (getattr(self, name).shape, (count,))
         for name, values in self.modalities.items():
             shapes[name] = (values.shape, (count, values.shape[1], self.height, self.width))
+        for name, mask in self.valid.items():
+            held = name in self.modalities
+            shapes[f"valid {name}"] = (mask.shape, self.label.shape if held else ())
         for name, (found, expected) in shapes.items():
             if found != expected:
                 raise ValueError(f"tile block: {name} has shape {found}, expected {expected}")
@@ -82,14 +89,47 @@ class TileBlock:
         held = {"hsi": self.hsi, "lidar": self.lidar}
         return {name: values for name, values in held.items() if values is not None}
 
+    @property
+    def present(self) -> Mask:
+        """Pixels of which at least one modality is there, (T, height, width)."""
+        return with_data(self.label.shape, self.modalities, self.valid)
+
+    def only(self, names: Collection[str]) -> TileBlock:
+        """The same tiles with some modalities; pixels of which none is there lose their label."""
+        held = {name for name in self.modalities if name in names}
+        valid = {name: mask for name, mask in self.valid.items() if name in held}
+        there = with_data(self.label.shape, held, valid)
+        return replace(
+            self,
+            hsi=self.hsi if "hsi" in held else None,
+            lidar=self.lidar if "lidar" in held else None,
+            label=np.where(there, self.label, 0).astype(self.label.dtype),
+            valid=valid,
+        )
+
     def take(self, rows: NDArray[Any]) -> TileBlock:
         """The entries that a mask or an index array picks, as copies."""
         return replace(
             self,
             hsi=None if self.hsi is None else self.hsi[rows],
             lidar=None if self.lidar is None else self.lidar[rows],
+            valid={name: mask[rows] for name, mask in self.valid.items()},
             **{name: getattr(self, name)[rows] for name in _PER_TILE},
         )
+
+
+def with_data(shape: tuple[int, ...], held: Collection[str], valid: Mapping[str, Mask]) -> Mask:
+    """The pixels of which at least one of the modalities held is there.
+
+    Args:
+        shape: of the pixels.
+        held: the modalities.
+        valid: for those of which pixels are missing, which ones are there.
+    """
+    there = np.zeros(shape, dtype=np.bool_)
+    for name in held:
+        there |= valid.get(name, np.True_)
+    return there
 
 
 _PER_TILE = ("label", "origin", "unit", "index", "region", "group", "site")
@@ -148,6 +188,8 @@ class TileSet:
     def with_modalities(self, names: Sequence[str]) -> TileSet:
         """The same tiles holding only some modalities (an owner of one sensor).
 
+        Pixels of which none of them is there lose their label: there is nothing to learn from.
+
         Raises:
             ValueError: none of the names is held.
         """
@@ -155,14 +197,7 @@ class TileSet:
         if not kept:
             raise ValueError(f"none of {tuple(names)} is held")
         held = {entry.name for entry in kept}
-        blocks = tuple(
-            replace(
-                block,
-                hsi=block.hsi if "hsi" in held else None,
-                lidar=block.lidar if "lidar" in held else None,
-            )
-            for block in self.blocks
-        )
+        blocks = tuple(block.only(held) for block in self.blocks)
         return replace(self, blocks=blocks, layout=SensorLayout(kept))
 
     def paint(self, values: Sequence[NDArray[Value]], fill: Value) -> list[NDArray[Value]]:

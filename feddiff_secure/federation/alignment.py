@@ -76,7 +76,8 @@ def align(hsi: Dataset, lidar: Dataset) -> Aligned:
         raise DataError(
             "alignment: one file holds a table, the other rasters", "give two of a kind"
         )
-    sent = [encode(GroundGrid.of(part).to_message()) for part in (hsi, lidar)]
+    parts = (("hsi", hsi), ("lidar", lidar))
+    sent = [encode(GroundGrid.of(part, name).to_message()) for name, part in parts]
     own, other = (GroundGrid.from_message(decode(message)) for message in sent)
     common = common_grid(own, other)
     left, right = onto(hsi, "hsi", common), onto(lidar, "lidar", common)

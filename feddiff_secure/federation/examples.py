@@ -92,8 +92,8 @@ def part_of(described: Described, tiles: TileSet) -> Described:
 def labelled_examples(features: FeatureMap, described: Described) -> TileExamples:
     """ψ, labels and tile ids of the labelled pixels, grouped by tile.
 
-    A modality that the owner does not hold leaves zero columns: it adds nothing to the scores
-    and its part of the gradient is zero.
+    A modality that the owner does not hold, or not of a pixel, leaves zero columns: it adds nothing
+    to the scores and its part of the gradient is zero.
     """
     rows, labels, units = [], [], []
     for block, parts in zip(described.tiles, described.parts, strict=True):
@@ -123,9 +123,14 @@ def partial_scores(
 def predicted_labels(
     features: FeatureMap, weights: NDArray[np.float64], described: Described
 ) -> list[NDArray[np.int16]]:
-    """The most likely class of every pixel: for each block an array (T, h, w) of labels 1..K."""
+    """The most likely class of every pixel: for each block an array (T, h, w) of labels 1..K.
+
+    A pixel of which no modality is there gets 0.
+    """
     return [
-        (scores.argmax(axis=1) + 1).astype(np.int16).reshape(block.label.shape)
+        np.where(block.present, scores.argmax(axis=1).reshape(block.label.shape) + 1, 0).astype(
+            np.int16
+        )
         for block, scores in zip(
             described.tiles, partial_scores(features, weights, described), strict=True
         )

@@ -41,12 +41,14 @@ class Fusion:
         recipient: who gets the fused scores.
         consents: owners that let their part go to a recipient which can subtract its own.
         aggregation: `masked` or `encrypted`.
+        key_agreement: that of the run.
     """
 
     holds: Mapping[str, str]
     recipient: str
     consents: Collection[str]
     aggregation: str = "masked"
+    key_agreement: str = "x25519"
 
 
 def fused_maps(
@@ -100,6 +102,7 @@ def _plan(model: Model, fusion: Fusion, *, pixels: int) -> PredictionPlan:
         holds=tuple(fusion.holds[name] for name in owners),
         recipient=fusion.recipient,
         aggregation=fusion.aggregation,
+        key_agreement=fusion.key_agreement,
         pixels=pixels,
         classes=classes,
         batch=min(pixels, MOST_VALUES // classes),
@@ -144,7 +147,7 @@ def _parts(
         )
         for block, values in zip(part, found, strict=True):
             rows = _places(tiles, block)
-            own[name][rows] = True
+            own[name][rows] = block.present.ravel()
             scores[name][rows] = values
     contributors = np.sum(list(own.values()), axis=0)
     return {name: PartialScores(scores[name], own[name], contributors) for name in held}

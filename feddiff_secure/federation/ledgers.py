@@ -87,6 +87,7 @@ def tiles_digest(tiles: TileSet) -> bytes:
     digest = hashlib.sha256()
     for block in tiles:
         arrays: list[tuple[str, NDArray[Any]]] = [*block.modalities.items(), ("label", block.label)]
+        arrays += [(f"{name} valid", mask) for name, mask in block.valid.items()]
         for name, values in arrays:
             digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
             digest.update(np.ascontiguousarray(values).data)

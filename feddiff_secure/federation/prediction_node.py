@@ -21,11 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feddiff_crypto.errors import CryptoError
+from feddiff_crypto.errors import CryptoError, HybridUnavailableError
 from feddiff_crypto.fixedpoint import round_nearest
 from feddiff_crypto.he.owner import EncryptedStart
+from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.masking.owner import OwnerStart
+from feddiff_crypto.mlkem import require_mlkem
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_secure.federation.node import RefusalError, answered, take
 from feddiff_secure.federation.prediction_plan import PredictionPlan, model_digest, score_scale
@@ -123,6 +125,10 @@ class PredictionNode:
         try:
             plan = PredictionPlan.from_json(take(message, "plan", bytes))
             plan.policy  # noqa: B018  # refuses numbers of parties that it does not know
+            if plan.agreement is KeyAgreement.HYBRID:
+                require_mlkem()
+        except HybridUnavailableError:
+            raise
         except (ValueError, CryptoError, RecursionError) as error:
             raise RefusalError("plan_refused") from error
         if plan.parties != self._registry.parties or (self._part is None) != (
@@ -172,6 +178,7 @@ class PredictionNode:
             policy=plan.policy,
             context=plan.context(self._next - 1),
             random=self._random,
+            agreement=plan.agreement,
         )
         if plan.aggregation == "encrypted":
             self._walk = ProtocolWalk(EncryptedStart(start, dimension=len(vector)), vector)

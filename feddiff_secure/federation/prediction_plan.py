@@ -21,6 +21,7 @@ import rfc8785
 from numpy.typing import NDArray
 
 from feddiff_crypto.fixedpoint import Grid
+from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.keys import is_party_name
 from feddiff_crypto.masking.context import RoundContext
 from feddiff_crypto.masking.policy import MAX_OWNERS, Policy
@@ -42,6 +43,7 @@ class PredictionPlan:
         holds: what each of them holds.
         recipient: who gets the fused scores; an owner, or a party of its own.
         aggregation: `masked` or `encrypted`.
+        key_agreement: `x25519`, or `hybrid` for X25519 and ML-KEM-768.
         pixels: of the ground that both modalities cover.
         classes: K.
         batch: pixels a sum.
@@ -54,6 +56,7 @@ class PredictionPlan:
     holds: tuple[str, ...]
     recipient: str
     aggregation: str
+    key_agreement: str
     pixels: int
     classes: int
     batch: int
@@ -68,6 +71,11 @@ class PredictionPlan:
     def policy(self) -> Policy:
         """Nobody may be missing: a sum without one of the parties would be another's part."""
         return Policy(owners=len(self.parties))
+
+    @property
+    def agreement(self) -> KeyAgreement:
+        """How the parties agree on the keys of masks and sealed shares."""
+        return KeyAgreement(self.key_agreement)
 
     @property
     def grid(self) -> Grid:
@@ -177,6 +185,7 @@ _FIELDS: dict[str, Callable[[object], bool]] = {
     "holds": lambda value: isinstance(value, list) and all(word in HELD for word in value),
     "recipient": lambda value: isinstance(value, str) and is_party_name(value),
     "aggregation": lambda value: value in {"masked", "encrypted"},
+    "key_agreement": lambda value: isinstance(value, str) and value in set(KeyAgreement),
     "pixels": _integer(1, MOST_PIXELS),
     "classes": _integer(1, 255),
     "batch": _integer(1, MOST_VALUES),

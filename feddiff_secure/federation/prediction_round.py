@@ -48,6 +48,7 @@ def _sum(exchange: Exchange, registry: Registry, plan: PredictionPlan, number: i
         policy=plan.policy,
         context=plan.context(number),
         dimension=plan.dimension(number),
+        agreement=plan.agreement,
     )
     if plan.aggregation == "encrypted":
         numbers = EncryptedPlan(len(plan.parties), plan.dimension(number))

@@ -179,15 +179,25 @@ def check_available(config: RunConfig) -> None:
     Raises:
         UsageError: hybrid key agreement or encryption on a machine without it.
     """
-    if config.key_agreement == "hybrid":
-        try:
-            require_mlkem()
-        except HybridUnavailableError as error:
-            raise UsageError(
-                f"key_agreement hybrid cannot run here: {error}",
-                "use --key-agreement x25519, or a newer release of the package cryptography",
-            ) from error
+    check_key_agreement(config.key_agreement)
     check_aggregation(config.aggregation)
+
+
+def check_key_agreement(key_agreement: str) -> None:
+    """Refuse, before any data is read, a key agreement that this machine lacks.
+
+    Raises:
+        UsageError: hybrid without ML-KEM.
+    """
+    if key_agreement != "hybrid":
+        return
+    try:
+        require_mlkem()
+    except HybridUnavailableError as error:
+        raise UsageError(
+            f"key_agreement hybrid cannot run here: {error}",
+            "run with --key-agreement x25519, or use a newer release of the package cryptography",
+        ) from error
 
 
 def check_aggregation(aggregation: str) -> None:

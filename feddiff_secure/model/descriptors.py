@@ -24,11 +24,21 @@ def pixels(values: npt.NDArray[np.float32]) -> Rows:
     return np.ascontiguousarray(np.clip(rows, -_MAX_VALUE, _MAX_VALUE), dtype=np.float32)
 
 
-def tile_means(values: npt.NDArray[np.float32]) -> Rows:
-    """The mean over each tile, (T, C); read from the tile alone."""
+def tile_means(values: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_] | None = None) -> Rows:
+    """The mean over each tile, (T, C); read from the tile alone.
+
+    Args:
+        values: (T, C, h, w), 0 where missing.
+        valid: (T, h, w), the pixels that are there, over which alone means are taken.
+    """
     clipped = np.clip(values, -_MAX_VALUE, _MAX_VALUE)
     flat = np.ascontiguousarray(clipped.reshape(*values.shape[:2], -1), dtype=np.float64)
-    return np.asarray(flat.mean(axis=2), dtype=np.float32)
+    means = flat.mean(axis=2)
+    if valid is not None:
+        counts = valid.reshape(len(valid), -1).sum(axis=1)
+        gaps = counts < flat.shape[2]
+        means[gaps] = flat[gaps].sum(axis=2) / np.maximum(counts[gaps, None], 1)
+    return np.asarray(means, dtype=np.float32)
 
 
 def hsi_descriptor(spectra: Rows) -> Rows:

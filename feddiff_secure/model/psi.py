@@ -32,6 +32,7 @@ from feddiff_secure.model.descriptors import (
 )
 from feddiff_secure.model.embedding import OUTPUTS, SpectralEmbedding, shipped_embedding
 from feddiff_secure.model.features import FEATURES, hsi_features, lidar_features
+from feddiff_secure.model.gaps import filled
 from feddiff_secure.model.inputs import height_and_intensity
 from feddiff_secure.model.prior import Prior, load_prior
 from feddiff_secure.model.projection import FourierProjection
@@ -57,6 +58,9 @@ SCALES: Mapping[tuple[str, str], tuple[float, ...]] = MappingProxyType(
 """Inverse kernel widths, one a part, of every source (docs/results.md says how they were chosen).
 A wide kernel puts a class's pixels close together, which is what survives noise; a narrow one
 tells similar classes apart. `tile` parts describe the tile's mean spectrum."""
+
+VALID = "valid"
+"""Beside the sources of a modality of which pixels are missing: which ones are there, (rows, 1)."""
 
 _HINT = "the model file is damaged, or was made by another version or with another prior"
 
@@ -204,14 +208,15 @@ class FeatureMap:
 
         Returns:
             By modality and source, one row a pixel: tile by tile, row by row. A tile with a
-            value that is not finite gets NaN rows and no other does.
+            value that is not finite gets NaN rows and no other does. Where pixels of a modality
+            are missing, `VALID` is 1 at those that are there and 0 at the others.
 
         Raises:
             DataError: the block's channel count is not the layout's.
         """
         used = {part.modality for part in self.parts}
         return {
-            modality: self._sources(modality, values)
+            modality: self._sources(modality, values, block.valid.get(modality))
             for modality, values in block.modalities.items()
             if modality in used
         }
@@ -220,7 +225,8 @@ class FeatureMap:
         """The Fourier features of descriptors: the fast and wide half of ψ.
 
         Returns:
-            (rows, D_m) float32 by modality. ‖ψ‖ over all modalities is at most 1.
+            (rows, D_m) float32 by modality, 0 where a pixel is missing. ‖ψ‖ over all modalities
+            is at most 1.
         """
         out: dict[str, Floats] = {}
         share = np.float32(1.0 / np.sqrt(len(self.parts)))
@@ -228,10 +234,14 @@ class FeatureMap:
             parts = [part for part in self.parts if part.modality == modality]
             expanded = [part.projection(found[part.source]) for part in parts]
             out[modality] = np.concatenate(expanded, axis=1) * share
+            if VALID in found:
+                out[modality][found[VALID][:, 0] == 0] = 0
         return out
 
-    def _sources(self, modality: str, values: Floats) -> dict[str, Floats]:
-        """The descriptors of a modality, one row a pixel, by source."""
+    def _sources(
+        self, modality: str, values: Floats, valid: npt.NDArray[np.bool_] | None
+    ) -> dict[str, Floats]:
+        """The descriptors of a modality, one row a pixel, by source; from the pixels there are."""
         wanted = {part.source for part in self.parts if part.modality == modality}
         layout = self.layout.get(modality)
         if layout is None or values.shape[1] != len(layout.channels):
@@ -247,13 +257,17 @@ class FeatureMap:
         if self.embedding is not None and "embedding" in wanted:
             found["embedding"] = self.embedding(rows, self._resampling)
         if "tile" in wanted:
-            found["tile"] = np.repeat(self._of_means(tile_means(values)), a_tile, axis=0)
+            found["tile"] = np.repeat(self._of_means(tile_means(values, valid)), a_tile, axis=0)
         if "diffusion" in wanted and modality == "hsi":
             found["diffusion"] = self._hsi_diffusion(rows)
         if "diffusion" in wanted and modality == "lidar":
             known = height_and_intensity(layout.channels)
             assert known is not None  # `_kinds` gives unknown layouts no diffusion part
-            found["diffusion"] = lidar_features(self.priors["lidar"], values[:, list(known)])
+            heights = values[:, list(known)]
+            heights = heights if valid is None else filled(heights, valid)
+            found["diffusion"] = lidar_features(self.priors["lidar"], heights)
+        if valid is not None:
+            found[VALID] = valid.reshape(-1, 1).astype(np.float32)
         return found
 
     def _of_means(self, spectra: Floats) -> Floats:

@@ -20,7 +20,7 @@ from feddiff_secure.federation.alignment import Aligned, Maps, align
 from feddiff_secure.federation.dealing import named_holds
 from feddiff_secure.federation.fused_prediction import Fusion, fused_maps
 from feddiff_secure.federation.progress import Progress
-from feddiff_secure.federation.run import check_aggregation
+from feddiff_secure.federation.run import check_aggregation, check_key_agreement
 from feddiff_secure.model.model_file import Model
 
 AGGREGATIONS = ("masked", "encrypted")
@@ -108,6 +108,7 @@ def predict_fused(
             f"aggregation is {together.aggregation!r}", f"use one of: {', '.join(AGGREGATIONS)}"
         )
     check_aggregation(together.aggregation)
+    check_key_agreement(config.key_agreement)
     fusion = _fusion(config, together)
     read = read_dataset(data, require_labels=False)
     aligned: Aligned | None = None
@@ -122,7 +123,7 @@ def predict_fused(
     placed = None if aligned is None else aligned.on_hsi(maps)
     dataset, maps = (whole, maps) if placed is None else (read, placed)
     refused = sum(int((part == 0).sum()) for part in maps)
-    return FusedMaps(dataset, maps, _disclosure(together, aligned, maps, refused))
+    return FusedMaps(dataset, maps, _disclosure(together, fusion, aligned, maps, refused))
 
 
 def _fusion(config: RunConfig, together: Together) -> Fusion:
@@ -143,16 +144,18 @@ def _fusion(config: RunConfig, together: Together) -> Fusion:
         recipient=together.recipient,
         consents=together.consents,
         aggregation=together.aggregation,
+        key_agreement=config.key_agreement,
     )
 
 
 def _disclosure(
-    together: Together, aligned: Aligned | None, maps: Maps, refused: int
+    together: Together, fusion: Fusion, aligned: Aligned | None, maps: Maps, refused: int
 ) -> dict[str, Any]:
     return {
         "recipient": together.recipient,
         "consents": list(together.consents),
         "aggregation": together.aggregation,
+        "key_agreement": fusion.key_agreement,
         "pixels": sum(part.size for part in maps) - refused,
         "refused_pixels": refused,
         "alignment": None if aligned is None else aligned.how,

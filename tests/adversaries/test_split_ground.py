@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import chi2
 
 import feddiff_secure.federation.owner as owner_module
 import feddiff_secure.federation.training as training_module
@@ -28,6 +27,7 @@ from feddiff_secure.transport.exchange import Message
 from tests.support.federations import Federation
 from tests.support.fused import FusedParties
 from tests.support.topologies import CLASSES, HSI, WIDTH, holder_examples, topology_plan
+from tests.support.uniformity import correlation, is_uniform
 
 TWO = {"ann": "hsi", "bob": "lidar"}
 LEAVES: dict[str, set[str]] = {
@@ -47,24 +47,6 @@ LEAVES: dict[str, set[str]] = {
     "fused": {"received"},
 }  # fmt: skip
 """What may leave an owner, by phase: none of these fields but `vector` is as long as the data."""
-
-
-def is_uniform(vectors: list[NDArray[np.uint32]]) -> bool:
-    """χ² of every byte place of ring elements, at a level of 10⁻⁶ a place."""
-    whole = np.concatenate(vectors)
-    bytes_of = whole.view(np.uint8).reshape(-1, 4)
-    for place in range(4):
-        counts = np.bincount(bytes_of[:, place], minlength=256)
-        expected = len(whole) / 256
-        if chi2.sf(float(np.square(counts - expected).sum()) / expected, 255) < 1e-6:
-            return False
-    return True
-
-
-def correlation(vector: NDArray[np.uint32], values: NDArray[np.float64]) -> float:
-    """|r|·√n of the centred ring elements against values: about |N(0, 1)| if independent."""
-    centred = vector.astype(np.int32).astype(np.float64)
-    return abs(float(np.corrcoef(centred, values)[0, 1])) * math.sqrt(len(values))
 
 
 def split(epsilon: float) -> tuple[Plan, Federation, list[TileExamples]]:

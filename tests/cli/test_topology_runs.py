@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from feddiff_secure.data.hdf5_writer import write_scene
 from feddiff_secure.data.partition import parse_partition
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.dealing import deal
+from feddiff_secure.transport.inprocess import InProcessExchange
 from scripts.make_tiny_table import tiny_table
 from tests.support.topologies import cropped, only, tiny_scene, written
 
@@ -155,6 +157,29 @@ def test_a_prediction_of_split_ground_goes_to_a_named_recipient(
         assert np.array_equal(file["label"][...], labels[0])
 
 
+def test_a_prediction_keeps_the_key_agreement_of_its_run(
+    cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adverts: list[set[str]] = []
+    exchange = InProcessExchange.exchange
+
+    def recorded(self: InProcessExchange, phase: str, *rest: Any) -> dict[str, Any]:
+        replies = exchange(self, phase, *rest)
+        adverts.extend(set(reply) for reply in replies.values() if phase == "advertise")
+        return replies
+
+    out = tmp_path / "r"
+    options = ("--topology", "split", "--epsilon", "inf", "--key-agreement", "hybrid")
+    assert cli(*small(tiny, out, *options))[0] == 0
+    monkeypatch.setattr(InProcessExchange, "exchange", recorded)
+    more = ("--recipient", "zoe", "--out", tmp_path / "m.h5", "--json", "--quiet")
+    code, text, err = cli("predict", out, "--data", tiny, *more)
+    assert code == 0, err
+    assert json.loads(text)["fused"]["key_agreement"] == "hybrid"
+    assert len(adverts) == 3
+    assert all({"kem_mask_key", "kem_sealing_key"} <= fields for fields in adverts)
+
+
 def test_a_recipient_is_for_split_runs_only(cli: Run, tiny: Path, tmp_path: Path) -> None:
     assert cli(*small(tiny, tmp_path / "r", "--epsilon", "inf"))[0] == 0
     more = ("--recipient", "zoe", "--out", tmp_path / "m.h5")
@@ -207,16 +232,43 @@ def test_labels_may_be_with_the_owner_of_lidar_alone(cli: Run, tmp_path: Path) -
         assert code == 0, err
 
 
-def test_grounds_that_do_not_match_are_two_lines_and_exit_3(cli: Run, tmp_path: Path) -> None:
+MISMATCHED: dict[str, tuple[dict[str, Any], str]] = {
+    "elsewhere": ({"transform": (2.0, 0.0, 0.0, 0.0, -2.0, 0.0)}, "the scenes do not overlap"),
+    "rotated": ({"transform": (1.7, 1.0, 5e5, 1.0, -1.7, 4e6)}, "the LiDAR grid is rotated"),
+    "flipped": ({"transform": (2.0, 0.0, 5e5, 0.0, 2.0, 4e6 - 48)}, "one grid is flipped"),
+    "of another CRS": ({"crs": "EPSG:4326"}, "the CRS of HSI is 'EPSG:32617'"),
+    "without a georeference": ({"crs": None, "transform": None}, "one scene has a georeference"),
+}
+
+
+@pytest.mark.parametrize("case", MISMATCHED)
+def test_grounds_that_do_not_match_are_two_lines_and_exit_3(
+    cli: Run, tmp_path: Path, split_run: Path, case: str
+) -> None:
+    change, word = MISMATCHED[case]
     scene = tiny_scene()
     hsi = written(tmp_path / "hsi.h5", only(scene, "hsi"))
-    far = tiny_scene(transform=(2.0, 0.0, 0.0, 0.0, -2.0, 0.0))
-    lidar = written(tmp_path / "lidar.h5", only(far, "lidar"))
-    code, out, err = cli(*small(hsi, tmp_path / "r", "--topology", "split", "--lidar-data", lidar))
-    assert (code, out) == (3, "")
-    assert err.startswith("error: alignment: the scenes do not overlap")
-    assert err.count("\n") == 2
-    assert not (tmp_path / "r.partial").exists()
+    lidar = written(tmp_path / "lidar.h5", only(replace(scene, **change), "lidar"))
+    more = ("--recipient", "zoe", "--lidar-data", lidar, "--out", tmp_path / "m.h5", "--quiet")
+    for command in (
+        small(hsi, tmp_path / "r", "--topology", "split", "--lidar-data", lidar),
+        ["predict", split_run, "--data", hsi, *more],
+    ):
+        code, out, err = cli(*command)
+        assert (code, out) == (3, "")
+        assert err.startswith(f"error: alignment: {word}")
+        assert err.count("\n") == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"hsi.h5", "lidar.h5"}
+
+
+def test_scenes_of_other_sizes_without_a_georeference_are_refused(cli: Run, tmp_path: Path) -> None:
+    scene = tiny_scene(transform=None)
+    hsi = written(tmp_path / "hsi.h5", only(scene, "hsi"))
+    smaller = cropped(scene, slice(0, 20), slice(0, 24))
+    lidar = written(tmp_path / "lidar.h5", only(smaller, "lidar"))
+    code, _, err = cli(*small(hsi, tmp_path / "r", "--topology", "split", "--lidar-data", lidar))
+    assert code == 3
+    assert err.startswith("error: alignment: HSI is of 24 × 24 and LiDAR of 20 × 24 pixels")
 
 
 def test_a_raster_of_both_modalities_runs_split(cli: Run, tmp_path: Path) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import mlkem
 
+from feddiff_crypto.errors import RosterError
 from feddiff_secure.data.cut import cut_tiles
 from feddiff_secure.data.scene import Dataset
 from feddiff_secure.errors import DataError, ProtocolAbortedError, UsageError
 from feddiff_secure.federation.examples import describe, predicted_labels
 from feddiff_secure.federation.fused_prediction import Fusion, fused_maps
 from feddiff_secure.federation.prediction_plan import PredictionPlan, score_scale
-from feddiff_secure.federation.prediction_round import predict_together
+from feddiff_secure.federation.prediction_round import _sum, predict_together
 from feddiff_secure.federation.progress import Silent
 from scripts.make_tiny_table import tiny_table
 from tests.support.fused import CLASSES, FusedParties, small_model
@@ -83,6 +87,7 @@ def test_an_owner_refuses_a_recipient_that_could_subtract_its_own_part() -> None
         ({"classes": 4}, "model_refused"),
         ({"scale": 1.0}, "plan_refused"),
         ({"aggregation": "plain"}, "plan_refused"),
+        ({"key_agreement": "rot13"}, "plan_refused"),
         ({"owners": ("ann", "bob", "cat"), "holds": ("hsi", "lidar", "hsi")}, "roster_refused"),
         ({"holds": ("hsi",)}, "plan_refused"),
         ({"batch": 1 << 22}, "plan_refused"),
@@ -95,6 +100,39 @@ def test_an_owner_refuses_a_prediction_that_it_did_not_compute(
     change: dict[str, object], code: str
 ) -> None:
     assert FusedParties.of(TWO, "zoe").offer(**change)["ann"] == code
+
+
+@pytest.mark.parametrize("aggregation", ["masked", "encrypted"])
+def test_a_prediction_of_a_hybrid_run_is_summed_under_mlkem_too(aggregation: str) -> None:
+    hybrid = {"kem_mask_key", "kem_sealing_key"}
+    for agreement in ("x25519", "hybrid"):
+        parties = FusedParties.of(TWO, "zoe", aggregation=aggregation, key_agreement=agreement)
+        labels = predict(parties)
+        total = parties.given("ann") + parties.given("bob")
+        assert np.array_equal(labels[1:], total.argmax(axis=1)[1:] + 1)
+        adverts = parties.exchange.replies("advertise")
+        assert len(adverts) == 3
+        for sent in adverts:
+            assert hybrid & set(sent.reply) == (hybrid if agreement == "hybrid" else set())
+
+
+def test_the_coordinator_of_a_prediction_cannot_fall_back_to_x25519_alone() -> None:
+    parties = FusedParties.of(TWO, "zoe", key_agreement="hybrid")
+    assert set(parties.offer().values()) == {"ok"}
+    weaker = replace(parties.plan, key_agreement="x25519")
+    with pytest.raises(RosterError, match="keys for hybrid, the plan says x25519"):
+        _sum(parties.exchange, parties.registry, weaker, 0)
+    assert not parties.exchange.replies("mask")
+
+
+def test_a_party_without_mlkem_refuses_a_hybrid_prediction_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parties = FusedParties.of(TWO, "zoe", key_agreement="hybrid")
+    monkeypatch.setitem(sys.modules, mlkem.__name__, None)
+    monkeypatch.delattr("cryptography.hazmat.primitives.asymmetric.mlkem")
+    assert set(parties.offer().values()) == {"HybridUnavailableError"}
+    assert set(FusedParties.of(TWO, "zoe").offer().values()) == {"ok"}
 
 
 def test_sums_are_answered_once_and_in_order() -> None:

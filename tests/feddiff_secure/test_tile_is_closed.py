@@ -61,3 +61,30 @@ def test_altering_one_tile_changes_no_other_tiles_features(
     after = features_by_tile(write(tmp_path / "after.h5", hsi, lidar, label))
     assert len(before) == 9
     assert [origin for origin in before if before[origin] != after[origin]] == [(0, 4, 4)]
+
+
+def test_a_gap_in_one_tile_changes_no_other_tiles_features(tmp_path: Path) -> None:
+    """Also where the others have gaps of their own, which are filled from the tile alone."""
+    rng = np.random.default_rng(0)
+    hsi = rng.random((SIDE, SIDE, BANDS)).astype(np.float32)
+    lidar = rng.random((SIDE, SIDE, 2)).astype(np.float32) * 20
+    label = rng.integers(1, 3, (SIDE, SIDE)).astype(np.uint8)
+    holes = [(0, 3), (2, 4), (3, 8)]  # at edges of their tiles
+    for cube in (hsi, lidar):
+        for row, col in holes:
+            cube[row, col] = np.nan
+
+    def features(name: str) -> dict[tuple[int, ...], bytes]:
+        path = write(tmp_path / name, hsi, lidar, label)
+        with h5py.File(path, "r+") as file:
+            file["hsi"].attrs["nodata"] = file["lidar"].attrs["nodata"] = np.nan
+        return features_by_tile(path)
+
+    before = features("before.h5")
+    hsi[5, 5] = lidar[6, 6] = np.nan
+    after = features("after.h5")
+    assert [origin for origin in before if before[origin] != after[origin]] == [(0, 4, 4)]
+    lidar[4:8, 4:8] = hsi[4:8, 4:8] = np.nan  # all of it
+    emptied = features("emptied.h5")
+    assert [origin for origin in before if before[origin] != emptied[origin]] == [(0, 4, 4)]
+    assert not any(emptied[0, 4, 4])  # no bit of ψ is set

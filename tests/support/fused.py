@@ -47,10 +47,15 @@ class FusedParties:
         pixels: int = 200,
         consents: tuple[str, ...] = (),
         aggregation: str = "masked",
+        key_agreement: str = "x25519",
         batch: int | None = None,
         seed: int = 1,
+        shift: float = 0.0,
     ) -> FusedParties:
-        """Parties whose partial scores are random; the first pixel has one contributor only."""
+        """Parties whose partial scores are random; the first pixel has one contributor only.
+
+        Scores lie on the grid; `shift` moves so much from the LiDAR owners' to the HSI owners'.
+        """
         model = small_model()
         rng = np.random.default_rng(seed)
         owners = tuple(sorted(holds))
@@ -61,6 +66,7 @@ class FusedParties:
             holds=tuple(holds[name] for name in owners),
             recipient=recipient,
             aggregation=aggregation,
+            key_agreement=key_agreement,
             pixels=pixels,
             classes=CLASSES,
             batch=batch or pixels,
@@ -74,7 +80,11 @@ class FusedParties:
                 if modality == "lidar":
                     own[name][0] = False
         contributors = np.sum(list(own.values()), axis=0)
-        scores = {name: rng.normal(0, 3, (pixels, CLASSES)) for name in owners}
+        scores = {
+            name: np.rint(rng.normal(0, 3, (pixels, CLASSES)) * plan.scale) / plan.scale
+            + (shift if holds[name] == "hsi" else -shift)
+            for name in owners
+        }
         keys = {name: IdentityKey.generate(SecureRandom()) for name in plan.parties}
         registry = Registry({name: key.public for name, key in keys.items()})
         nodes = {

@@ -91,10 +91,7 @@ def cropped(scene: Scene, rows: slice, cols: slice) -> Scene:
         transform = (a, b, c + a * (cols.start or 0), d, e, f + e * (rows.start or 0))
     return replace(
         scene,
-        modalities={
-            name: replace(held, values=np.ascontiguousarray(held.values[:, rows, cols]))
-            for name, held in scene.modalities.items()
-        },
+        modalities={name: held.pick((rows, cols)) for name, held in scene.modalities.items()},
         label=scene.label[rows, cols].copy(),
         region=None if scene.region is None else scene.region[rows, cols].copy(),
         transform=transform,
@@ -105,3 +102,11 @@ def written(path: Path, scene: Scene) -> Path:
     """The scene as a file."""
     write_scene(path, Dataset(scenes=(scene,)))
     return path
+
+
+def with_gaps(scene: Scene, name: str, share: float, seed: int = 0) -> Scene:
+    """The scene with a share of a modality's pixels missing, at random."""
+    held = scene.modalities[name]
+    valid = np.random.default_rng(seed).random(scene.shape) >= share
+    gappy = replace(held, values=np.where(valid, held.values, np.float32(0)), valid=valid)
+    return replace(scene, modalities={**scene.modalities, name: gappy})
