@@ -14,7 +14,7 @@ from typing import Final
 from feddiff_crypto.canonical_json import canonical_json, parse_canonical
 from feddiff_crypto.rotation import read_hex
 from feddiff_secure.audit.verdict import require
-from feddiff_secure.transcript.files import PRUNED, VECTORS, read_bytes
+from feddiff_secure.transcript.files import PRUNED, VECTORS, file_digest, read_bytes
 from feddiff_secure.transcript.leaves import HASH_BYTES, ManifestLeaf
 
 FORMAT: Final = "feddiff-secure pruned"
@@ -49,4 +49,30 @@ def is_pruned(directory: Path, manifest: ManifestLeaf) -> bool:
     require(digest == manifest.files.get(VECTORS), f"{PRUNED} names another hash than the log")
     require(data == pruned_bytes(digest), f"{PRUNED} is not in its one form")
     require(not os.path.lexists(directory / VECTORS), f"{VECTORS} and {PRUNED} are both there")
+    return True
+
+
+def prune(directory: Path, manifest: ManifestLeaf) -> bool:
+    """Remove the vectors and opened secrets of a run, on record; False where there are none.
+
+    The record is on disk before the file goes, so a crash in between leaves a directory that says
+    what is wrong with it, and pruning again finishes it.
+
+    Raises:
+        StepFailedError: the file is not the one that the log names: something else is wrong.
+        VerificationError: it cannot be read.
+    """
+    if VECTORS not in manifest.files:
+        return False
+    path, record = directory / VECTORS, directory / PRUNED
+    if not os.path.lexists(path):
+        require(is_pruned(directory, manifest), f"{VECTORS} is missing, and no pruning recorded")
+        return False
+    digest = manifest.files[VECTORS]
+    require(file_digest(path) == digest, f"{VECTORS} is not the file that the log names")
+    with record.open("wb") as file:
+        file.write(pruned_bytes(digest))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
     return True
