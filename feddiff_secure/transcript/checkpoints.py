@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from feddiff_crypto.errors import DecodeError, LimitError
+from feddiff_crypto.tlog.checkpoint import parse_checkpoint
 from feddiff_crypto.tlog.note import MAX_NOTE_BYTES, Note, parse_note
 
 MAX_CHECKPOINTS: Final = 20_000
@@ -42,7 +43,9 @@ def parse_checkpoints(data: bytes) -> tuple[Note, ...]:
         if len(whole) > MAX_NOTE_BYTES:
             raise LimitError(f"checkpoint {number // 2}: {len(whole)} bytes")
         try:
-            notes.append(parse_note(whole))
+            note = parse_note(whole)
+            parse_checkpoint(note.text)
+            notes.append(note)
         except DecodeError as error:
             raise DecodeError(f"checkpoint {number // 2}: {error}") from None
     if write_checkpoints(notes) != data:

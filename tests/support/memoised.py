@@ -1,4 +1,4 @@
-"""Accounting is a pure function and takes a second: many verifications of one run share it."""
+"""Accounting is a pure function and takes a second: many small runs of one plan share it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ import pytest
 
 import feddiff_secure.audit.privacy
 import feddiff_secure.audit.roster
+import feddiff_secure.federation.node
+import tests.support.transcripts
 
 _KEPT: dict[tuple[str, str], Any] = {}
 
 
 def memoise_accounting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compute the statement and the check of one plan once; errors are not kept."""
+    """Compute plan, check and statement of one configuration once; errors are not kept."""
     for module, name in (
         (feddiff_secure.audit.privacy, "privacy_statement"),
         (feddiff_secure.audit.roster, "check_plan"),
+        (feddiff_secure.federation.node, "check_plan"),
+        (tests.support.transcripts, "plan_for"),
+        (tests.support.transcripts, "privacy_statement"),
     ):
         whole = getattr(module, name)
 

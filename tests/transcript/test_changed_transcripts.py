@@ -58,7 +58,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Parties]:
     directory = tmp_path_factory.mktemp("original") / "run"
     config = small_config(owners=4, dropouts=1, colluders=1, nominal_tiles=120)
     lost = [("mask", "owner-003", 1)]
-    return directory, finished_run(directory, config, lost=lost)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        memoise_accounting(monkeypatch)
+        return directory, finished_run(directory, config, lost=lost)
 
 
 @pytest.fixture(autouse=True)

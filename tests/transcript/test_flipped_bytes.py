@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -87,3 +89,15 @@ def test_the_command_says_what_holds_and_exits_with_6_where_something_does_not(
     assert error.startswith(f"error: {run}: step 7 (every file listed): metrics.json has SHA-256")
     assert hint.startswith("hint: ")
     assert "7. every file listed               failed" in shown.out
+
+
+def test_verifying_imports_no_torch(run: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from feddiff_secure.audit.verify import verify_run\n"
+        "assert verify_run(Path(sys.argv[1])).verified\n"
+        "print(sorted({'torch', 'opacus', 'ssl'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
