@@ -120,14 +120,6 @@ class VectorsReader:
         """
         return bytes(self._dataset(f"{_path(key)}/opened", np.dtype(np.uint8), None).tobytes())
 
-    def releases(self) -> int:
-        """How many releases the file holds."""
-        count = 0
-        for phase in self._file.values():
-            for rounds in phase.values():
-                count += len(rounds)
-        return count
-
     def _dataset(
         self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None
     ) -> NDArray[Any]:
