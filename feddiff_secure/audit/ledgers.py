@@ -19,7 +19,7 @@ from typing import Any
 from feddiff_privacy.ledger.chain import MOST_FILE_BYTES, Chain, parse_chain
 from feddiff_privacy.ledger.reading import spent_epsilon
 from feddiff_secure.audit.history import History
-from feddiff_secure.audit.privacy import TOLERANCE
+from feddiff_secure.audit.privacy import TOLERANCE, is_number
 from feddiff_secure.audit.roster import Run
 from feddiff_secure.audit.verdict import require
 from feddiff_secure.config.schema import RunConfig
@@ -131,7 +131,7 @@ def _check_lifetime(chains: Mapping[str, Chain], privacy: Mapping[str, Any]) -> 
     largest = max(spent_epsilon(chain.balance)[0] for chain in chains.values())
     stated = privacy.get("lifetime_epsilon")
     found = math.inf if stated is None else stated
-    same = isinstance(found, int | float) and (
-        found == largest or math.isclose(found, largest, rel_tol=TOLERANCE)
+    same = found == largest or (
+        is_number(found) and math.isclose(found, largest, rel_tol=TOLERANCE)
     )
     require(same, f"privacy.json: lifetime_epsilon is {stated!r}, the ledgers give {largest!r}")

@@ -68,7 +68,7 @@ def check_form(directory: Path, history: History) -> NDArray[np.float64]:
     data = read_bytes(directory / MODEL, _MOST_BYTES)
     try:
         tensors = load(data)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise StepFailedError(f"{MODEL}: not safetensors: {error}") from None
     wanted = [f"weights.{modality}" for modality in widths_of(history.features.model)]
     require(set(tensors) == set(wanted), f"{MODEL}: tensors {sorted(tensors)}, not {wanted}")

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from feddiff_crypto.jcs import jcs
+from feddiff_crypto.jcs import MAX_SAFE_INTEGER, jcs
 from feddiff_privacy.crosscheck_range import agrees
 from feddiff_privacy.events import Event
 from feddiff_privacy.statement import CrossCheck
@@ -113,7 +113,7 @@ def _stated_opinion(recorded: Mapping[str, Any]) -> Any:
     ) -> CrossCheck | None:
         if check is None:
             return None
-        if not isinstance(check, dict) or not _is_number(check.get("epsilon")):
+        if not isinstance(check, dict) or not is_number(check.get("epsilon")):
             raise StepFailedError(f"{PRIVACY}: cross_check has no epsilon")
         difference = check["epsilon"] - reported
         return CrossCheck(
@@ -137,7 +137,7 @@ def _compare(found: Any, wanted: Any, where: str) -> None:
         require(len(found) == len(wanted), f"{where}: {len(found)} entries, not {len(wanted)}")
         for index, (one, other) in enumerate(zip(found, wanted, strict=True)):
             _compare(one, other, f"{where}[{index}]")
-    elif _is_number(wanted) and _is_number(found):
+    elif is_number(wanted) and is_number(found):
         close = math.isclose(found, wanted, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
         require(close, f"{where} is {found!r}, recomputed {wanted!r}")
     else:
@@ -145,5 +145,8 @@ def _compare(found: Any, wanted: Any, where: str) -> None:
         require(same, f"{where} is {str(found)[:60]!r}, recomputed {str(wanted)[:60]!r}")
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) is int or (type(value) is float and math.isfinite(value))
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a number that a double holds."""
+    if type(value) is int:
+        return abs(value) <= MAX_SAFE_INTEGER
+    return type(value) is float and math.isfinite(value)

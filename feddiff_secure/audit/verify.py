@@ -29,6 +29,7 @@ from feddiff_secure.audit.run_files import check_attestation, check_files
 from feddiff_secure.audit.sums import check_sums
 from feddiff_secure.audit.verdict import Status, Step, StepFailedError, Verdict
 from feddiff_secure.errors import UsageError
+from feddiff_secure.version import __version__
 
 NOT_PINNED = (
     "identities not pinned: the keys are those that the log itself names; give --registry to "
@@ -99,6 +100,11 @@ def _verify(
     with verdict.step(5) as step:
         privacy = check_privacy(directory, run, history, config)
         step.detail = f"epsilon {privacy['epsilon']} at delta {privacy['delta']}, every row"
+        if privacy["code_version"] != __version__:
+            verdict.notes.append(
+                "step 5: the statement is by another version of this code; its words were not "
+                "compared, its numbers were"
+            )
     with verdict.step(6) as step:
         found = check_ledgers(
             directory, run, history, config=config, privacy=privacy, folder=ledgers

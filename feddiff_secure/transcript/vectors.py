@@ -120,13 +120,19 @@ class VectorsReader:
         """
         return bytes(self._dataset(f"{_path(key)}/opened", np.dtype(np.uint8), None).tobytes())
 
+    def _is_inside(self, name: str) -> bool:
+        """Whether no part of a path is a link to elsewhere: a file never leads to another file."""
+        parts = name.split("/")
+        paths = ("/".join(parts[: i + 1]) for i in range(len(parts)))
+        return all(isinstance(self._file.get(p, getlink=True), h5py.HardLink) for p in paths)
+
     def _dataset(
         self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...] | None
     ) -> NDArray[Any]:
         try:
-            dataset = self._file.get(name)
-            if not isinstance(dataset, h5py.Dataset) or dataset.external is not None:
-                raise VerificationError(f"{self._path}: no dataset {name}", _HINT)
+            dataset = self._file.get(name) if self._is_inside(name) else None
+            if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+                raise VerificationError(f"{self._path}: no dataset {name} of its own", _HINT)
             fits = dataset.shape == shape if shape else dataset.size <= _MOST_OPENED
             if dataset.dtype != dtype or not fits:
                 raise VerificationError(

@@ -277,6 +277,13 @@ def a_stored_vector_is_altered(run: Path, people: Parties) -> None:
 
 
 @fails_at(3)
+def bytes_that_no_reader_of_hdf5_looks_at_are_added(run: Path, people: Parties) -> None:
+    """Refused by the file's hash, before the library reads it."""
+    with (run / "transcript/vectors.h5").open("ab") as file:
+        file.write(b"hidden")
+
+
+@fails_at(3)
 def a_revealed_seed_is_altered(run: Path, people: Parties) -> None:
     _in_vectors(run, "opened", _flip)
 
@@ -378,6 +385,17 @@ def the_record_of_a_pruning_names_another_hash(run: Path, people: Parties) -> No
 
 
 @fails_at(3)
+def a_vector_is_a_link_to_another_file_and_all_is_signed_anew(run: Path, people: Parties) -> None:
+    """To a file with the very same content; a verifier still does not follow it."""
+    path, other = run / "transcript/vectors.h5", run.parent / "other.h5"
+    shutil.copy(path, other)
+    with h5py.File(path, "r+") as file:
+        del file["train/0/0/vectors"]
+        file["train/0/0/vectors"] = h5py.ExternalLink(str(other), "train/0/0/vectors")
+    forge(run, people)
+
+
+@fails_at(3)
 def vectors_of_another_run_take_their_place(run: Path, people: Parties) -> None:
     config = small_config(owners=4, dropouts=1, colluders=1, nominal_tiles=120)
     finished_run(run.parent / "other", config)
@@ -454,6 +472,16 @@ def the_row_of_an_adversary_is_left_out(run: Path, people: Parties) -> None:
 @fails_at(5)
 def a_level_is_claimed_for_pixels(run: Path, people: Parties) -> None:
     _statement(run, lambda s: s["levels"].update(pixel=1.0))
+
+
+@fails_at(5)
+def epsilon_is_a_number_that_no_double_holds(run: Path, people: Parties) -> None:
+    _statement(run, lambda s: s.update(epsilon=10**400))
+
+
+@fails_at(6)
+def lifetime_epsilon_is_a_number_that_no_double_holds(run: Path, people: Parties) -> None:
+    _statement(run, lambda s: s.update(lifetime_epsilon=10**400))
 
 
 @fails_at(5)
@@ -665,6 +693,21 @@ def test_a_pruned_run_verifies_and_says_what_it_cannot_recompute(
     failed = verify_run(run, pins=people.pins()).failed
     assert failed is not None
     assert failed.number == 7  # what cannot be derived is still hashed
+
+
+def test_a_statement_of_another_version_is_compared_in_its_numbers(
+    copy: tuple[Path, Parties],
+) -> None:
+    run, people = copy
+    _statement(run, lambda s: s.update(code_version="9.9", assumptions=["none"]))
+    forge(run, people)
+    verdict = verify_run(run, pins=people.pins())
+    assert verdict.verified
+    assert "its words were not compared" in verdict.notes[0]
+    epsilon_is_lowered_and_all_is_signed_anew(run, people)
+    failed = verify_run(run, pins=people.pins()).failed
+    assert failed is not None
+    assert failed.number == 5
 
 
 def test_a_changed_file_of_vectors_is_not_pruned(copy: tuple[Path, Parties]) -> None:

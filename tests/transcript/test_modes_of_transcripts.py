@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from feddiff_secure.audit.verify import verify_run
 from feddiff_secure.errors import ProtocolAbortedError
+from feddiff_secure.federation.local_model import LocalModel
 from tests.support.forgery import forge, history_of, leaves_of
 from tests.support.memoised import memoise_accounting
 from tests.support.transcripts import begin, finished_run, parties, rounds_of, small_config
@@ -105,6 +109,11 @@ def test_ledgers_elsewhere_are_compared_where_they_are_given(tmp_path: Path) -> 
     assert unseen.verified
     assert unseen.steps[5].status.value == PARTLY
     assert "no ledger was shown" in unseen.notes[0]
+    shutil.copytree(tmp_path / "run", tmp_path / "forged")
+    forge(tmp_path / "forged", people, _head)
+    forged = verify_run(tmp_path / "forged").failed  # the owner did not sign that head
+    assert forged is not None
+    assert forged.number == 6
     seen = verify_run(tmp_path / "run", pins=people.pins(), ledgers=tmp_path / "books")
     assert seen.steps[5].detail == "4 heads signed, 4 ledgers shown"
     book = tmp_path / "books" / "owner-001.default.jsonl"
@@ -112,6 +121,42 @@ def test_ledgers_elsewhere_are_compared_where_they_are_given(tmp_path: Path) -> 
     failed = verify_run(tmp_path / "run", ledgers=tmp_path / "books").failed
     assert failed is not None
     assert failed.number == 6
+
+
+def _head(leaves: list[dict[str, Any]]) -> None:
+    leaves[-2]["owners"]["owner-001"]["head"] = "4" * 64
+
+
+def test_with_colluders_half_of_the_cosignatures_are_too_few(tmp_path: Path) -> None:
+    """Five owners, c = 1: two histories can have three cosignatures each, so four are needed."""
+    config = small_config(owners=5, colluders=1, nominal_tiles=150, epsilon=math.inf)
+    people = finished_run(tmp_path / "run", config)
+    forge(tmp_path / "run", people, cosigners=people.plan.owners[:4])
+    assert verify_run(tmp_path / "run").verified
+    forge(tmp_path / "run", people, cosigners=people.plan.owners[:3])
+    failed = verify_run(tmp_path / "run").failed
+    assert failed is not None
+    assert failed.number == 2
+    assert "3 cosignatures, fewer than 4" in failed.detail
+
+
+def test_a_coordinator_that_moves_the_model_otherwise_than_by_the_sums_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All owners are shown one model and sign for it; it is just not the one that was agreed on."""
+
+    class Biased(LocalModel):
+        @property
+        def query(self) -> NDArray[np.float64]:
+            shown = super().query
+            return shown + 1e-9 if shown.any() else shown
+
+    monkeypatch.setattr("feddiff_secure.federation.training.LocalModel", Biased)
+    people = finished_run(tmp_path / "run", small_config(**FOUR))
+    failed = verify_run(tmp_path / "run", pins=people.pins()).failed
+    assert failed is not None
+    assert failed.number == 4
+    assert "train round 1 was computed on model" in failed.detail
 
 
 def _sum_signature(leaves: list[dict[str, Any]]) -> None:
