@@ -23,6 +23,7 @@ check: $(VENV)/.dev
 
 results: $(VENV)/.dev
 	$(BIN)/python scripts/accuracy_table.py
+	FEDDIFF_FLIPS=1200 $(BIN)/python -m pytest -q tests/transcript/test_flipped_bytes.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

@@ -14,7 +14,9 @@ import sys
 import atheris
 import numpy as np
 
-with atheris.instrument_imports(include=["feddiff_crypto"]):
+with atheris.instrument_imports(
+    include=["feddiff_crypto", "feddiff_secure.transcript", "feddiff_secure.audit"]
+):
     from fuzz_parsers import check, mutate, parsers
 
 

@@ -1,4 +1,4 @@
-"""Throw broken bytes at every parser of feddiff_crypto and see that only its named errors come out.
+"""Throw broken bytes at every parser and see that only named errors of `feddiff_crypto` come out.
 
     python scripts/fuzz_parsers.py --inputs 1000000                  # mutation, no extra package
     python scripts/fuzz_parsers.py --inputs 1000000 --engine atheris # coverage-guided
@@ -29,6 +29,7 @@ from typing import Any, Final
 import numpy as np
 from encrypted_seeds import encrypted_seeds
 from log_vectors import LEAVES, attestation, witnessed
+from transcript_seeds import transcript_parts
 
 from feddiff_crypto.attest.dsse import Envelope, parse_envelope
 from feddiff_crypto.attest.statement import Statement, parse_statement
@@ -201,6 +202,7 @@ def parsers() -> dict[str, Parser]:
             to_json=canonical_json,
         ),
         **log_parsers(),
+        **{name: Parser(**parts) for name, parts in transcript_parts().items()},
     }
 
 

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from bad_encrypted_messages import rows_of_encrypted_mode
 from bad_log_messages import ROWS
+from bad_transcript_messages import ROWS as TRANSCRIPT_ROWS
 from hybrid_bad_messages import hybrid_attacks
 
 from feddiff_crypto.encoding import Value, encode
@@ -356,7 +357,7 @@ def files() -> list[Bad]:
 def attacks() -> list[Bad]:
     """Every attack."""
     encrypted = [Bad(*row) for row in rows_of_encrypted_mode()]
-    logs = [Bad(*row) for row in ROWS]
+    logs = [Bad(*row) for row in (*ROWS, *TRANSCRIPT_ROWS)]
     return [*codec(), *protocol(), *encrypted, *hybrid(), *files(), *logs]
 
 

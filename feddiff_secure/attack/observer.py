@@ -37,6 +37,16 @@ class Rehearsal:
     def close(self, reservation: int) -> None:
         """Nothing was set aside."""
 
+    @property
+    def size(self) -> int:
+        """It has no entry."""
+        return 0
+
+    @property
+    def head(self) -> str:
+        """So it has no head."""
+        return bytes(32).hex()
+
 
 class OpenOwner(Owner):
     """The real owner, with its last vector readable: what a colluding owner knows of itself."""

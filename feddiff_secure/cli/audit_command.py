@@ -1,4 +1,4 @@
-"""`feddiff-secure audit`: check a run's claims by attacking it."""
+"""`feddiff-secure audit`: check a run's claims, from its transcript and by attacking it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from typing import Annotated
 import typer
 
 from feddiff_secure.cli.console import StageProgress, print_json, stderr
+from feddiff_secure.cli.transcript_commands import check_proof, prove, prune, verify
 from feddiff_secure.errors import VerificationError
 
 audit_app = typer.Typer(
     help="Check what a run claims.", no_args_is_help=True, rich_markup_mode=None
 )
+
+
+audit_app.command()(verify)
+audit_app.command()(prove)
+audit_app.command("check-proof")(check_proof)
+audit_app.command()(prune)
 
 
 @audit_app.callback()

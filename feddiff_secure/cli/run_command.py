@@ -252,6 +252,7 @@ def _execute(
                 progress=progress,
                 on_ready=lambda _plan: directory.open(settings),
                 ledgers=directory.ledgers if settings.ledger is None else Path(settings.ledger),
+                directory=directory.partial,
             )
             metrics = directory.finish(result)
         except ProtocolAbortedError:

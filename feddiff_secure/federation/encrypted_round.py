@@ -31,6 +31,8 @@ from feddiff_secure.errors import ProtocolAbortedError
 from feddiff_secure.federation.context import attempt_context
 from feddiff_secure.federation.phases import TRAIN_TIMEOUT, aborted, ask, ask_one, to_messages
 from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.transcription import Transcription, recorded
+from feddiff_secure.transcript.record import AttemptRecord
 from feddiff_secure.transport.exchange import Exchange, Message
 
 
@@ -50,7 +52,11 @@ class EncryptedAttempt:
 
 
 def encrypted_sum(
-    exchange: Exchange, registry: Registry, plan: Plan, attempt: EncryptedAttempt
+    exchange: Exchange,
+    registry: Registry,
+    plan: Plan,
+    attempt: EncryptedAttempt,
+    transcript: Transcription | None = None,
 ) -> EncryptedSum:
     """Run one attempt. Afterwards each owner that took part to the end has the sum.
 
@@ -59,6 +65,7 @@ def encrypted_sum(
         registry: pinned identities of the owners.
         plan: the agreed plan, of aggregation `encrypted`.
         attempt: which release.
+        transcript: the run's log; None where none is kept.
 
     Returns:
         The digest of the sum, which at least τ owners signed, with all that a verifier needs.
@@ -66,17 +73,24 @@ def encrypted_sum(
     Raises:
         ProtocolAbortedError: a party refused, or fewer than τ answered a phase.
     """
-    with aborted(attempt.phase, attempt.round_index, attempt.attempt):
-        return _play(exchange, registry, plan, attempt)
+    index = (attempt.phase, attempt.round_index, attempt.attempt)
+    with recorded(transcript, index, None) as record, aborted(*index):
+        return _play(exchange, registry, plan, attempt, record)
 
 
 def _play(
-    exchange: Exchange, registry: Registry, plan: Plan, attempt: EncryptedAttempt
+    exchange: Exchange,
+    registry: Registry,
+    plan: Plan,
+    attempt: EncryptedAttempt,
+    record: AttemptRecord | None,
 ) -> EncryptedSum:
     dimension = plan.grid(attempt.phase).dimension
     known = EncryptedRound(registry, plan.policy, EncryptedPlan(len(plan.owners), dimension))
     # 0. train: owners compute their vectors on the model they hold, and name it by its hash.
     ready, model = _in_step(exchange, attempt)
+    if record is not None:
+        record.on_model(model)
     if plan.custodian is not None:
         opening = {**_attempt_fields(attempt), "model": model}
         ask_one(exchange, "custodian_attempt", plan.custodian, opening, _custodian_ready)
@@ -87,7 +101,7 @@ def _play(
         dimension=dimension,
         agreement=plan.agreement,
     )
-    return encrypted_total(exchange, known, start, ready, plan.custodian)
+    return encrypted_total(exchange, known, start, ready, plan.custodian, record=record)
 
 
 def encrypted_total(
@@ -96,6 +110,8 @@ def encrypted_total(
     start: CoordinatorStart,
     ready: Iterable[str],
     custodian: str | None,
+    *,
+    record: AttemptRecord | None = None,
 ) -> EncryptedSum:
     """The protocol itself, whatever is summed: from adverts to a sum that the owners hold.
 
@@ -105,6 +121,7 @@ def encrypted_total(
         start: the coordinator's first state.
         ready: the parties that hold a vector for this attempt.
         custodian: who decrypts; None where the owners do.
+        record: takes down what a verifier needs; None where no log is kept.
 
     Raises:
         ProtocolAbortedError: a party refused.
@@ -126,6 +143,8 @@ def encrypted_total(
         delivered = to_messages(keyless)
     # 3. mask: masked vectors, encrypted. Owners are charged here. Ciphertexts are added.
     inputs = ask(exchange, "mask", delivered, EncryptedInput.from_message)
+    if record is not None:
+        record.on_inputs(inputs)
     agreement, aggregates = gathering.collect(inputs)
     # 4. consistency: owners sign the survivor set and the one aggregate they will decrypt.
     signed = ask(
@@ -139,7 +158,10 @@ def encrypted_total(
     )
     # 6. decrypt: owners decrypt, take the masks off, sign the sum's digest, update the model.
     to_owners = _requests(exchange, custodian, opened)
-    return opened.finish(ask(exchange, "decrypt", to_owners, SumSignature.from_message))
+    done = opened.finish(ask(exchange, "decrypt", to_owners, SumSignature.from_message))
+    if record is not None:
+        record.on_encrypted_sum(done)
+    return done
 
 
 def _in_step(exchange: Exchange, attempt: EncryptedAttempt) -> tuple[tuple[str, ...], bytes]:

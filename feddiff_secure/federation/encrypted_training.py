@@ -19,11 +19,18 @@ from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.step_size import update_rule
 from feddiff_secure.federation.training import RoundLog, Trained, agree
+from feddiff_secure.federation.transcription import Transcription
 from feddiff_secure.transport.exchange import Exchange
 
 
 def train_encrypted(
-    exchange: Exchange, registry: Registry, plan: Plan, *, log: RoundLog, progress: Progress
+    exchange: Exchange,
+    registry: Registry,
+    plan: Plan,
+    *,
+    log: RoundLog,
+    progress: Progress,
+    transcript: Transcription | None = None,
 ) -> list[Event]:
     """Run the plan; afterwards the owners hold the model.
 
@@ -33,6 +40,7 @@ def train_encrypted(
         plan: the plan, already calibrated, of aggregation `encrypted`.
         log: receives one line a release: no number but the digest of the sum and the time.
         progress: receives one step a round.
+        transcript: the run's log; None where none is kept.
 
     Returns:
         What was released.
@@ -42,14 +50,34 @@ def train_encrypted(
             the released number of tiles does not allow the plan (`count_refused`).
     """
     agree(exchange, plan)
+    if transcript is not None:
+        transcript.begin()
+
+    def release(phase: str, round_index: int) -> None:
+        began = time.perf_counter()
+        attempt = EncryptedAttempt(phase, round_index, 0)
+        done = encrypted_sum(exchange, registry, plan, attempt, transcript)
+        log(
+            {
+                "phase": phase,
+                "round": round_index,
+                "attempt": 0,
+                "sum_digest": done.digest.hex(),
+                "seconds": time.perf_counter() - began,
+            }
+        )
+
     events: list[Event] = []
     if plan.nominal_tiles is None:
-        _release(exchange, registry, plan, EncryptedAttempt("count", 0, 0), log)
+        release("count", 0)
         events.append(plan.event("count", 1))
     for round_index in range(plan.rounds):
-        _release(exchange, registry, plan, EncryptedAttempt("train", round_index, 0), log)
+        release("train", round_index)
         progress.advance()
-    return [*events, plan.event("train", plan.rounds)]
+    events.append(plan.event("train", plan.rounds))
+    if transcript is not None:
+        transcript.end(events)
+    return events
 
 
 def delivered_model(owners: Sequence[Owner], plan: Plan, events: Sequence[Event]) -> Trained:
@@ -79,23 +107,3 @@ def delivered_model(owners: Sequence[Owner], plan: Plan, events: Sequence[Event]
     weights, tiles = models[0]
     assert tiles is not None  # a finished model has a denominator
     return Trained(weights, tiles, list(events), update_rule(plan, tiles))
-
-
-def _release(
-    exchange: Exchange,
-    registry: Registry,
-    plan: Plan,
-    attempt: EncryptedAttempt,
-    log: RoundLog,
-) -> None:
-    began = time.perf_counter()
-    done = encrypted_sum(exchange, registry, plan, attempt)
-    log(
-        {
-            "phase": attempt.phase,
-            "round": attempt.round_index,
-            "attempt": attempt.attempt,
-            "sum_digest": done.digest.hex(),
-            "seconds": time.perf_counter() - began,
-        }
-    )

@@ -1,14 +1,15 @@
 """The owners' ledgers in a run of one process: opened together, held against each other, closed.
 
 Each owner has the file `<owner>.<holding>.jsonl` and, in a folder that outlives the run, what it
-has seen of its peers' ledgers in `<owner>.<holding>.peers.json`.
+has seen of its peers' ledgers in `<owner>.<holding>.peers.json` and the last checkpoint that it
+cosigned of each run's log in `<owner>.<holding>.witness.json`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feddiff_crypto.tlog.witness import WitnessStore
+from feddiff_crypto.tlog.witness_file import WitnessFile
 from feddiff_privacy.ledger.admission import left
 from feddiff_privacy.ledger.errors import (
     BudgetRefusedError,
@@ -30,6 +33,7 @@ from feddiff_privacy.ledger.reading import spent_epsilon
 from feddiff_secure.config.schema import LEAST_EPSILON, RunConfig
 from feddiff_secure.data.tiles import TileSet
 from feddiff_secure.errors import BudgetError, DataError, UsageError, VerificationError
+from feddiff_secure.transcript.witness import MemoryStore
 
 
 @contextmanager
@@ -75,6 +79,17 @@ def run_ledgers(
                 for ledger in ledgers.values():
                     ledger.release()
                 _show(config, ledgers, anchors)
+
+
+def witness_stores(config: RunConfig, folder: Path) -> Callable[[str], WitnessStore]:
+    """Where owners remember the checkpoints they cosigned: beside ledgers that outlive the run."""
+
+    def store(owner: str) -> WitnessStore:
+        if config.ledger is None:
+            return MemoryStore()
+        return WitnessFile(folder / f"{owner}.{config.holding}.witness.json")
+
+    return store
 
 
 def largest_epsilon(ledgers: Mapping[str, Ledger]) -> float:

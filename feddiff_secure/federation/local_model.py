@@ -1,8 +1,9 @@
-"""The model as each owner keeps it where the coordinator does not see the sums (encrypted mode).
+"""From a plan and the sums of its releases to the model: the one derivation that there is.
 
-Every owner decrypts the same sums and applies the same public update rule, so all hold the same
-weights, and no one sends them. An owner that missed a sum is out of step: its model hash differs,
-and it takes no further part.
+The coordinator trains with it, a verifier repeats it from the sums it recomputed, and in encrypted
+mode, where the coordinator does not see the sums, every owner keeps one: each decrypts the same
+sums and applies the same public update rule, so all hold the same weights, and no one sends them.
+An owner that missed a sum is out of step: its model hash differs, and it takes no further part.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from feddiff_secure.aggregation.update import Iterates
+from feddiff_secure.aggregation.update import Iterates, UpdateRule
 from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.context import model_hash
 from feddiff_secure.federation.plan import Plan, check_room
 from feddiff_secure.federation.step_size import update_rule
 
@@ -50,9 +52,20 @@ class LocalModel:
             UsageError: the released number of tiles does not allow the plan.
         """
         if self._iterates is None:
-            self._begin(max(len(self._plan.owners), int(total[0])))
+            self._begin(released_tiles(self._plan, total))
         else:
             self._iterates.apply(total)
+
+    @property
+    def rule(self) -> UpdateRule:
+        """The update constants, once the number of tiles is known.
+
+        Raises:
+            RuntimeError: it is not.
+        """
+        if self._iterates is None:
+            raise RuntimeError("update rule before the number of tiles")
+        return self._iterates.rule
 
     def model(self) -> NDArray[np.float64]:
         """The trained weights, (K, D).
@@ -64,6 +77,13 @@ class LocalModel:
             raise RuntimeError("model before the first round")
         return self._iterates.model()
 
+    def digest(self) -> bytes | None:
+        """SHA-256 of the trained weights; None where a round is missing."""
+        iterates = self._iterates
+        if iterates is None or iterates.round_index != iterates.rule.rounds:
+            return None
+        return model_hash(iterates.model())
+
     def _begin(self, tiles: int) -> None:
         check_room(self._plan, tiles)
         if self._plan.epsilon is not None and self._plan.delta >= 1 / tiles:
@@ -73,3 +93,8 @@ class LocalModel:
             )
         self.tiles = tiles
         self._iterates = Iterates(update_rule(self._plan, tiles), self._origin)
+
+
+def released_tiles(plan: Plan, total: NDArray[np.int64]) -> int:
+    """The public number of tiles that a decoded count stands for: at least one an owner."""
+    return max(len(plan.owners), int(total[0]))

@@ -14,6 +14,9 @@ The rules of the machine:
 * In encrypted mode the owner holds the model: it is sent no weights, says only their hash, and
   takes in the sum it has decrypted itself. What leaves then is a ciphertext of the masked vector, a
   second signature, and the signed digest of the sum.
+* Where it follows the run's log, it signs the first leaf, cosigns checkpoints that continue the
+  last one and name its own vectors as it sent them, and at the end signs the head of its ledger.
+  A checkpoint that it refuses ends its part in the run.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from feddiff_crypto.errors import CryptoError
 from feddiff_crypto.fixedpoint import RingArray
 from feddiff_crypto.he.owner import Custodian, EncryptedStart
 from feddiff_crypto.keys import IdentityKey, Registry
@@ -41,9 +45,12 @@ from feddiff_secure.aggregation.contribution import contribution
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.context import WEIGHTS_DTYPE, model_hash, round_context
 from feddiff_secure.federation.local_model import LocalModel
+from feddiff_secure.federation.log_view import LogView, last_word
 from feddiff_secure.federation.node import RefusalError, accepted_plan, answered, take
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.protocol_walk import ProtocolWalk
+from feddiff_secure.transcript.leaves import AttemptKey
+from feddiff_secure.transcript.witness import OwnerWitness
 from feddiff_secure.transport.exchange import Message
 
 _log = logging.getLogger(__name__)
@@ -71,6 +78,7 @@ class Owner:
         random: secure randomness for keys, noise and sampling.
         ledger: where its holding's budget is reserved and spent.
         custodians: the pinned identities of custodians, for plans that name one.
+        witness: what it signs the run's log with; None where it follows none.
     """
 
     def __init__(
@@ -83,6 +91,7 @@ class Owner:
         *,
         ledger: AttemptLedger,
         custodians: Registry | None = None,
+        witness: OwnerWitness | None = None,
     ) -> None:
         self.name = name
         self.charged: Counter[str] = Counter()
@@ -94,6 +103,7 @@ class Owner:
         self._registry = registry
         self._random = random
         self._custodians = custodians
+        self._log_view = LogView(witness)
         self._ledger = ledger
         self._reservation: int | None = None
         self._plan: Plan | None = None
@@ -110,6 +120,9 @@ class Owner:
             "unmask": self._unmask,
             "decrypt": self._decrypt,
             "plain": self._plain,
+            "roster": self._sign_run,
+            "witness": self._cosign,
+            "end": self._last_word,
         }
 
     def handle(self, phase: str, message: Message) -> Message:
@@ -235,7 +248,7 @@ class Owner:
         attempt, walk = self._walking()
         reply = walk.mask(message)
         self._charge(attempt)
-        return reply
+        return self._sending(attempt, reply)
 
     def _sign(self, message: Message) -> Message:
         return self._walking()[1].sign(message)
@@ -266,7 +279,31 @@ class Owner:
             raise RefusalError("plain_refused")
         self._attempt = None
         self._charge(attempt)
-        return {"vector": attempt.vector}
+        return self._sending(attempt, {"vector": attempt.vector})
+
+    def _sending(self, attempt: _Attempt, reply: Message) -> Message:
+        self._log_view.note_sent(AttemptKey(attempt.phase, *attempt.index), reply)
+        return reply
+
+    def _sign_run(self, message: Message) -> Message:
+        """Sign the log's first leaf: it names the identities and the plan that this owner knows."""
+        return self._log_view.sign_run(self._agreed(), message)
+
+    def _cosign(self, message: Message) -> Message:
+        """Cosign a checkpoint that continues the last one; any other ends this owner's part."""
+        plan = self._agreed()
+        try:
+            return self._log_view.cosign(plan, message)
+        except CryptoError:
+            self.end()
+            raise
+
+    def _last_word(self, message: Message) -> Message:  # noqa: ARG002  # every step takes one
+        """End the run, and sign the head of the ledger and, where it is held here, the model."""
+        plan = self._agreed()
+        self.end()
+        model = None if self._local is None else self._local.digest()
+        return last_word(plan, self.name, self._identity, self._ledger, model)
 
     def end(self) -> None:
         """End the run on the owner's own word: what the plan did not spend is released."""

@@ -24,9 +24,11 @@ from feddiff_crypto.masking.messages import (
     UnmaskReply,
 )
 from feddiff_secure.errors import ProtocolAbortedError
-from feddiff_secure.federation.context import round_context
+from feddiff_secure.federation.context import model_hash, round_context
 from feddiff_secure.federation.phases import TRAIN_TIMEOUT, aborted, ask, to_messages
 from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.transcription import Transcription, recorded
+from feddiff_secure.transcript.record import AttemptRecord
 from feddiff_secure.transport.exchange import Exchange, Message
 
 
@@ -48,7 +50,11 @@ class Attempt:
 
 
 def secure_sum(
-    exchange: Exchange, registry: Registry, plan: Plan, attempt: Attempt
+    exchange: Exchange,
+    registry: Registry,
+    plan: Plan,
+    attempt: Attempt,
+    transcript: Transcription | None = None,
 ) -> NDArray[np.int64]:
     """Run one attempt and return the decoded sum of the owners' noised integer vectors.
 
@@ -57,6 +63,7 @@ def secure_sum(
         registry: pinned identities of the owners.
         plan: the agreed plan.
         attempt: which release.
+        transcript: the run's log; None where none is kept.
 
     Returns:
         Grid units, shape (dimension,).
@@ -64,12 +71,19 @@ def secure_sum(
     Raises:
         ProtocolAbortedError: an owner refused, or fewer than τ answered a phase.
     """
-    with aborted(attempt.phase, attempt.round_index, attempt.attempt):
-        total = _play(exchange, registry, plan, attempt)
+    index = (attempt.phase, attempt.round_index, attempt.attempt)
+    with recorded(transcript, index, model_hash(attempt.weights)) as record, aborted(*index):
+        total = _play(exchange, registry, plan, attempt, record)
     return plan.grid(attempt.phase).ring.from_ring(total)
 
 
-def _play(exchange: Exchange, registry: Registry, plan: Plan, attempt: Attempt) -> RingArray:
+def _play(
+    exchange: Exchange,
+    registry: Registry,
+    plan: Plan,
+    attempt: Attempt,
+    record: AttemptRecord | None,
+) -> RingArray:
     grid = plan.grid(attempt.phase)
     index = (attempt.round_index, attempt.attempt)
     # 0. train: owners compute, round and noise their vectors on the model they are shown.
@@ -77,7 +91,10 @@ def _play(exchange: Exchange, registry: Registry, plan: Plan, attempt: Attempt) 
     ready = ask(exchange, "train", shown, _ready, timeout=TRAIN_TIMEOUT)
     if plan.aggregation == "plain":
         vectors = ask(exchange, "plain", {key: {} for key in ready}, _plain_vector)
-        return _plain_total(plan, attempt.phase, vectors)
+        total = _plain_total(plan, attempt.phase, vectors)
+        if record is not None:
+            record.on_plain(vectors, total)
+        return total
 
     start = CoordinatorStart(
         registry=registry,
@@ -87,16 +104,22 @@ def _play(exchange: Exchange, registry: Registry, plan: Plan, attempt: Attempt) 
         ring_bits=grid.ring_bits,
         agreement=plan.agreement,
     )
-    return masked_total(exchange, start, ready)
+    return masked_total(exchange, start, ready, record)
 
 
-def masked_total(exchange: Exchange, start: CoordinatorStart, ready: Iterable[str]) -> RingArray:
+def masked_total(
+    exchange: Exchange,
+    start: CoordinatorStart,
+    ready: Iterable[str],
+    record: AttemptRecord | None = None,
+) -> RingArray:
     """The protocol itself, whatever is summed: from adverts to the sum without its masks.
 
     Args:
         exchange: the transport.
         start: the coordinator's first state.
         ready: the parties that hold a vector for this attempt.
+        record: takes down what a verifier needs; None where no log is kept.
 
     Raises:
         ProtocolAbortedError: a party refused.
@@ -110,6 +133,8 @@ def masked_total(exchange: Exchange, start: CoordinatorStart, ready: Iterable[st
     masking, delivered = delivering.deliver(sealed)
     # 3. mask: the noised vector under pairwise and self masks. Owners are charged here.
     masked = ask(exchange, "mask", to_messages(delivered), MaskedInput.from_message)
+    if record is not None:
+        record.on_masked(masked)
     consistent, survivor_sets = masking.collect(masked)
     # 4. consistency: owners sign the one survivor set they will unmask for.
     signed = ask(
@@ -118,7 +143,10 @@ def masked_total(exchange: Exchange, start: CoordinatorStart, ready: Iterable[st
     unmasking, requests = consistent.request(signed)
     # 5. unmask: one kind of share for each peer, once; then the masks come off the sum.
     replies = ask(exchange, "unmask", to_messages(requests), UnmaskReply.from_message)
-    return unmasking.finish(replies).total
+    done = unmasking.finish(replies)
+    if record is not None:
+        record.on_sum(done)
+    return done.total
 
 
 def _ready(message: Mapping[str, Value]) -> None:

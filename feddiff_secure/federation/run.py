@@ -31,16 +31,19 @@ from feddiff_secure.federation.examples import (
     predicted_labels,
     steps,
 )
-from feddiff_secure.federation.ledgers import largest_epsilon, run_ledgers
+from feddiff_secure.federation.ledgers import largest_epsilon, run_ledgers, witness_stores
 from feddiff_secure.federation.plan import Plan, make_plan
 from feddiff_secure.federation.prepare import Prepared, prepare
 from feddiff_secure.federation.preprocessing import check_preprocessing
 from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.second_opinion import second_opinion
 from feddiff_secure.federation.simulated import Federation
 from feddiff_secure.federation.statement import privacy_statement
 from feddiff_secure.federation.training import RoundLog, Trained
-from feddiff_secure.model.model_file import Model
+from feddiff_secure.federation.transcription import Transcription
+from feddiff_secure.model.model_file import Model, description
 from feddiff_secure.model.psi import FeatureMap
+from feddiff_secure.transcript.leaves import FeaturesLeaf
 
 SESSION_BYTES = 16
 
@@ -71,6 +74,7 @@ class RunResult:
         maps: predicted labels of `--data`, one array a scene, 0 where nothing was predicted.
         seconds: by stage.
         bytes_up: bytes an owner sends a round, mean over owners and rounds.
+        transcript: the run's log, to be finished when every other file is written.
     """
 
     config: RunConfig
@@ -84,6 +88,7 @@ class RunResult:
     maps: list[NDArray[np.int16]]
     seconds: dict[str, float]
     bytes_up: float
+    transcript: Transcription | None
 
 
 def simulate(
@@ -93,6 +98,7 @@ def simulate(
     progress: Progress,
     on_ready: Callable[[Plan], None],
     ledgers: Path,
+    directory: Path | None = None,
 ) -> RunResult:
     """Run the whole federation in this process.
 
@@ -102,6 +108,7 @@ def simulate(
         progress: receives stages and steps.
         on_ready: called with the plan once all input has been accepted, before any release.
         ledgers: folder of the owners' ledgers.
+        directory: the run directory, which `on_ready` makes; None for no transcript.
 
     Raises:
         UsageError, DataError: input that cannot be run; nothing was released.
@@ -132,13 +139,20 @@ def simulate(
 
     held = dict(zip(prepared.names, prepared.owners, strict=True))
     with run_ledgers(config, held, ledgers) as books:
-        federation = Federation.simulated(plan, books, _examples(features, described))
+        stores = witness_stores(config, ledgers)
+        federation = Federation.simulated(plan, books, _examples(features, described), stores)
+        transcript = (
+            None
+            if directory is None
+            else federation.transcription(plan, directory, _public(features, prepared))
+        )
         progress.stage("secure rounds", plan.rounds)
         trained = federation.train(
             plan,
             check_count=lambda tiles: config.check_delta(tiles, "tiles, released privately"),
             log=log,
             progress=progress,
+            transcript=transcript,
         )
     clock.lap("rounds")
     model = Model(features, trained.weights, prepared.dataset.classes)
@@ -154,6 +168,7 @@ def simulate(
         priors=features.provenance,
         lifetime_epsilon=largest_epsilon(books),
         alignment=prepared.alignment,
+        second_opinion=second_opinion,
     )
     clock.lap("account")
     releases = plan.rounds + (plan.nominal_tiles is None)
@@ -170,6 +185,17 @@ def simulate(
         seconds=clock.seconds,
         bytes_up=float(np.mean([federation.exchange.traffic.up[name] for name in plan.owners]))
         / releases,
+        transcript=transcript,
+    )
+
+
+def _public(features: FeatureMap, prepared: Prepared) -> FeaturesLeaf:
+    """What the log says of the features before anything is released."""
+    return FeaturesLeaf(
+        model=description(features, prepared.dataset.classes),
+        support=prepared.dataset.layout.support,
+        networks=tuple(features.provenance),
+        alignment=prepared.alignment,
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.randomness import SecureRandom
+from feddiff_crypto.tlog.witness import WitnessStore
 from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.ledger.ledger import AttemptLedger
 from feddiff_secure.federation.custodian import CustodianIdentity, CustodianNode
@@ -16,6 +18,9 @@ from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.training import RoundLog, Trained, train
+from feddiff_secure.federation.transcription import LogKeeper, Transcription
+from feddiff_secure.transcript.leaves import FeaturesLeaf
+from feddiff_secure.transcript.witness import MemoryStore, OwnerWitness
 from feddiff_secure.transport.inprocess import InProcessExchange
 
 
@@ -27,15 +32,23 @@ class Federation:
         owners: in roster order.
         registry: their identities.
         exchange: the transport to them and to the custodian, where there is one.
+        coordinator: the coordinator's identity: the key of the run's log.
+        custodians: identities of custodians; None where there are none.
     """
 
     owners: list[Owner]
     registry: Registry
     exchange: InProcessExchange
+    coordinator: IdentityKey
+    custodians: Registry | None
 
     @classmethod
     def simulated(
-        cls, plan: Plan, ledgers: Mapping[str, AttemptLedger], examples: Sequence[TileExamples]
+        cls,
+        plan: Plan,
+        ledgers: Mapping[str, AttemptLedger],
+        examples: Sequence[TileExamples],
+        witness_store: Callable[[str], WitnessStore] = lambda _owner: MemoryStore(),
     ) -> Self:
         """Owners and, where the plan names one, a custodian.
 
@@ -43,7 +56,9 @@ class Federation:
             plan: names the parties.
             ledgers: owner → its open ledger, in roster order.
             examples: the owners' labelled tiles, in roster order.
+            witness_store: owner → where it keeps the last checkpoint it cosigned.
         """
+        coordinator = IdentityKey.generate(SecureRandom())
         identities = {name: IdentityKey.generate(SecureRandom()) for name in plan.owners}
         registry = Registry({name: key.public for name, key in identities.items()})
         custodians, others = None, {}
@@ -61,10 +76,19 @@ class Federation:
                 SecureRandom(),
                 ledger=ledgers[name],
                 custodians=custodians,
+                witness=OwnerWitness(
+                    name, identities[name], registry, coordinator.public, witness_store(name)
+                ),
             )
             for name, part in zip(plan.owners, examples, strict=True)
         ]
-        return cls(owners, registry, InProcessExchange({o.name: o for o in owners}, others))
+        exchange = InProcessExchange({o.name: o for o in owners}, others)
+        return cls(owners, registry, exchange, coordinator, custodians)
+
+    def transcription(self, plan: Plan, directory: Path, features: FeaturesLeaf) -> Transcription:
+        """The log of a run of this federation, in its run directory."""
+        keeper = LogKeeper(directory, self.coordinator, features, self.custodians)
+        return Transcription(keeper, plan, self.registry, self.exchange)
 
     def train(
         self,
@@ -73,6 +97,7 @@ class Federation:
         check_count: Callable[[int], None],
         log: RoundLog,
         progress: Progress,
+        transcript: Transcription | None = None,
     ) -> Trained:
         """The secure rounds, in the plan's mode; the model as its recipient gets it.
 
@@ -80,7 +105,14 @@ class Federation:
             BudgetError, ProtocolAbortedError, UsageError: as `train` and `train_encrypted`.
         """
         if plan.aggregation == "encrypted":
-            events = train_encrypted(self.exchange, self.registry, plan, log=log, progress=progress)
+            events = train_encrypted(
+                self.exchange,
+                self.registry,
+                plan,
+                log=log,
+                progress=progress,
+                transcript=transcript,
+            )
             return delivered_model(self.owners, plan, events)
         return train(
             self.exchange,
@@ -89,4 +121,5 @@ class Federation:
             check_count=check_count,
             log=log,
             progress=progress,
+            transcript=transcript,
         )

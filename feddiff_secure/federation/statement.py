@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from feddiff_crypto.hybrid import KeyAgreement
-from feddiff_privacy.crosscheck import cross_check
 from feddiff_privacy.events import Event, NoisedSum
 from feddiff_privacy.noise import TAIL_LOG2, share_sum_gap
 from feddiff_privacy.statement import AdversaryRow, CrossCheck, Statement
@@ -28,6 +26,8 @@ from feddiff_secure.federation.topology_statement import (
 )
 from feddiff_secure.version import __version__
 
+SecondOpinion = Callable[[Plan, Sequence[Event], int, float], CrossCheck | None]
+
 
 def privacy_statement(
     config: RunConfig,
@@ -39,6 +39,7 @@ def privacy_statement(
     priors: Sequence[str],
     lifetime_epsilon: float,
     alignment: str | None = None,
+    second_opinion: SecondOpinion,
 ) -> Statement:
     """Account for what was released and say it.
 
@@ -51,6 +52,8 @@ def privacy_statement(
         priors: one line of provenance for each frozen branch.
         lifetime_epsilon: ε of an owner's ledger after the run, the largest over owners.
         alignment: in split, how two files were brought onto one grid, in words.
+        second_opinion: what another accountant says. (It imports torch, so it is handed in: a
+            verifier makes the same statement without it.)
     """
     rows = adversaries(plan, events)
     headline = next(row for row in rows if row.name == CALIBRATED)
@@ -73,7 +76,7 @@ def privacy_statement(
         colluders=plan.colluders,
         dropouts=plan.dropouts,
         phases=events,
-        cross_check=_cross_check(plan, events, headline.shares, headline.epsilon),
+        cross_check=second_opinion(plan, events, headline.shares, headline.epsilon),
         adversaries=[
             AdversaryRow(row.name, row.epsilon, row.epsilon_replace, row.assumption) for row in rows
         ],
@@ -95,14 +98,6 @@ def privacy_statement(
         lifetime_epsilon=lifetime_epsilon,
         ground=ground_row(plan, events),
     )
-
-
-def _cross_check(
-    plan: Plan, events: Sequence[Event], shares: int, reported: float
-) -> CrossCheck | None:
-    if not math.isfinite(reported):
-        return None
-    return cross_check(events, shares=shares, delta=plan.delta, reported=reported)
 
 
 def _gaps(plan: Plan, events: Sequence[Event]) -> dict[str, float]:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from feddiff_crypto.keys import Registry
 from feddiff_privacy.events import Event
-from feddiff_secure.aggregation.update import Iterates, UpdateRule
+from feddiff_secure.aggregation.update import UpdateRule
 from feddiff_secure.errors import BudgetError, ProtocolAbortedError
+from feddiff_secure.federation.local_model import LocalModel, released_tiles
 from feddiff_secure.federation.phases import PHASE_TIMEOUT
-from feddiff_secure.federation.plan import Plan, check_room
+from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.round import Attempt, secure_sum
-from feddiff_secure.federation.step_size import update_rule
+from feddiff_secure.federation.transcription import Transcription
 from feddiff_secure.transport.exchange import REFUSED, Exchange
 
 RoundLog = Callable[[dict[str, Any]], None]
@@ -51,6 +52,7 @@ def train(
     log: RoundLog,
     progress: Progress,
     on_sum: SumObserver | None = None,
+    transcript: Transcription | None = None,
 ) -> Trained:
     """Run the plan.
 
@@ -62,6 +64,7 @@ def train(
         log: receives one line a release.
         progress: receives one step a round.
         on_sum: receives every training round's attempt and decoded sum: what a coordinator sees.
+        transcript: the run's log; None where none is kept.
 
     Raises:
         BudgetError: an owner's ledger has no room for the plan; nothing was released.
@@ -69,26 +72,29 @@ def train(
         UsageError: the released count of tiles does not allow the plan.
     """
     agree(exchange, plan)
-    origin = np.zeros((plan.classes, plan.features))
+    if transcript is not None:
+        transcript.begin()
+    model = LocalModel(plan)
     events: list[Event] = []
     if plan.nominal_tiles is None:
-        counted = secure_sum(exchange, registry, plan, Attempt("count", 0, 0, origin))
-        tiles = max(len(plan.owners), int(counted[0]))
+        attempt = Attempt("count", 0, 0, model.query)
+        counted = secure_sum(exchange, registry, plan, attempt, transcript)
         events.append(plan.event("count", 1))
+        tiles = released_tiles(plan, counted)
         log({"phase": "count", "round": 0, "attempt": 0, "tiles": tiles})
+        check_count(tiles)
+        model.apply(counted)
     else:
         tiles = plan.nominal_tiles
-    check_count(tiles)
-    check_room(plan, tiles)
+        check_count(tiles)
 
-    state = Iterates(update_rule(plan, tiles), origin)
     for round_index in range(plan.rounds):
         began = time.perf_counter()
-        attempt = Attempt("train", round_index, 0, state.query)
-        total = secure_sum(exchange, registry, plan, attempt)
+        attempt = Attempt("train", round_index, 0, model.query)
+        total = secure_sum(exchange, registry, plan, attempt, transcript)
         if on_sum is not None:
             on_sum(attempt, total)
-        state.apply(total)
+        model.apply(total)
         log(
             {
                 "phase": "train",
@@ -100,7 +106,9 @@ def train(
         )
         progress.advance()
     events.append(plan.event("train", plan.rounds))
-    return Trained(state.model(), tiles, events, state.rule)
+    if transcript is not None:
+        transcript.end(events)
+    return Trained(model.model(), tiles, events, model.rule)
 
 
 def agree(exchange: Exchange, plan: Plan) -> None:

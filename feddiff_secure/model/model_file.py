@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rfc8785
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from feddiff_secure.errors import DataError
 from feddiff_secure.model.psi import FeatureMap
+from feddiff_secure.model.weights_file import file_bytes, split_weights
 
 FORMAT = "feddiff-secure model 1"
 MOST_BYTES = 1 << 28
@@ -47,17 +46,13 @@ class Model:
 
 def model_bytes(model: Model) -> bytes:
     """The content of the model file; equal models give equal bytes."""
-    tensors, start = {}, 0
-    for modality, width in model.features.widths.items():
-        part = model.weights[:, start : start + width]
-        tensors[f"weights.{modality}"] = np.ascontiguousarray(part, dtype=np.float64)
-        start += width
-    described: dict[str, Any] = {
-        "format": FORMAT,
-        "classes": list(model.classes),
-        "features": model.features.to_dict(),
-    }
-    return save(tensors, {"model": rfc8785.dumps(described).decode()})
+    tensors = split_weights(model.weights, model.features.widths)
+    return file_bytes(tensors, description(model.features, model.classes))
+
+
+def description(features: FeatureMap, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What the model file says beside its tensors; fixed before anything is trained."""
+    return {"format": FORMAT, "classes": list(classes), "features": features.to_dict()}
 
 
 def load_model(path: Path) -> Model:

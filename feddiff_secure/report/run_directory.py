@@ -71,6 +71,8 @@ class RunDirectory:
         self._write("privacy.md", statement.to_markdown().encode())
         self._write("privacy_card.json", _json(deployment_card(statement)))
         write_run_maps(result, self.partial)
+        if result.transcript is not None:
+            result.transcript.finish()  # last: it names the hash of every file
         self.partial.rename(self.out)
         return metrics
 

@@ -11,12 +11,10 @@ import warnings
 from collections.abc import Sequence
 
 from feddiff_privacy.accountant import check_events
+from feddiff_privacy.crosscheck_range import agrees
 from feddiff_privacy.errors import UnsupportedEventError
 from feddiff_privacy.events import Event, NoisedSum
 from feddiff_privacy.statement import CrossCheck
-
-LEAST_DIFFERENCE = 0.0
-MOST_DIFFERENCE = 0.02
 
 
 def prv_epsilon(events: Sequence[Event], *, shares: int, delta: float) -> float:
@@ -61,5 +59,5 @@ def cross_check(
         accountant="opacus-prv",
         epsilon=value,
         difference=difference,
-        agrees=LEAST_DIFFERENCE <= difference <= MOST_DIFFERENCE,
+        agrees=agrees(difference),
     )

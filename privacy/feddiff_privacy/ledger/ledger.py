@@ -52,6 +52,14 @@ class AttemptLedger(Protocol):
     def close(self, reservation: int) -> None:
         """End a reservation and release what it did not spend."""
 
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+
+    @property
+    def head(self) -> str:
+        """SHA-256 of the last entry, hex."""
+
 
 class Ledger:
     """An open ledger. Use `Ledger.open`, in a `with` statement.

@@ -1,0 +1,11 @@
+"""The releases of a plan, in their order: what a complete run has, and in which sequence."""
+
+from __future__ import annotations
+
+from feddiff_secure.federation.plan import Plan
+
+
+def releases(plan: Plan) -> list[tuple[str, int]]:
+    """(phase, round within it) of every sum that the plan releases, in order."""
+    counted = [] if plan.nominal_tiles is not None else [("count", 0)]
+    return [*counted, *(("train", round_index) for round_index in range(plan.rounds))]

@@ -1,0 +1,55 @@
+"""The bytes of a model file from its tensors and description, as a verifier rebuilds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import rfc8785
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from feddiff_secure.errors import DataError
+
+_HINT = "the description of the model is damaged, or of another version"
+
+
+def split_weights(
+    weights: NDArray[np.float64], widths: Mapping[str, int]
+) -> dict[str, NDArray[np.float64]]:
+    """The tensors `weights.<modality>`, (K, D_m), of the module's weights (K, ΣD_m).
+
+    Args:
+        weights: W.
+        widths: columns by modality, in their order.
+    """
+    tensors, start = {}, 0
+    for modality, width in widths.items():
+        part = weights[:, start : start + width]
+        tensors[f"weights.{modality}"] = np.ascontiguousarray(part, dtype=np.float64)
+        start += width
+    return tensors
+
+
+def file_bytes(tensors: Mapping[str, NDArray[np.float64]], described: Mapping[str, Any]) -> bytes:
+    """The one form of a model file: the tensors and the description as canonical JSON."""
+    return save(dict(tensors), {"model": rfc8785.dumps(dict(described)).decode()})
+
+
+def widths_of(described: Mapping[str, Any]) -> dict[str, int]:
+    """Columns by modality, from a model's description alone.
+
+    Raises:
+        DataError: the description has no such parts.
+    """
+    widths: dict[str, int] = {}
+    try:
+        for part in described["features"]["parts"]:
+            modality, features = part["modality"], part["features"]
+            if not isinstance(modality, str) or type(features) is not int or features < 1:
+                raise DataError("model: a part of its feature map has no width", _HINT)
+            widths[modality] = widths.get(modality, 0) + features
+    except (KeyError, TypeError) as error:
+        raise DataError(f"model: its feature map has no {error}", _HINT) from None
+    return widths
