@@ -70,6 +70,11 @@ class ReleaseGrid:
         return limit // owners
 
 
+def mean_grid(features: int, ring_bits: int = 32) -> ReleaseGrid:
+    """The grid for a sum over tiles of their mean ψ, of norm at most 1."""
+    return gradient_grid(1.0, features, ring_bits)
+
+
 def gradient_grid(clip: float, dimension: int, ring_bits: int = 32) -> ReleaseGrid:
     """The grid for a sum of per-tile gradients clipped to `clip`."""
     root = math.sqrt(dimension)

@@ -17,12 +17,14 @@ not rest on what ψ can be, so an audit may use all of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_privacy.clipping import TileExamples, softmax_errors, tile_norms
+from feddiff_secure.aggregation.centring import Block, centred, columns_of
 from feddiff_secure.errors import UsageError
 
 LEAST_CANARIES = 20
@@ -43,12 +45,21 @@ class Canaries:
 
     @classmethod
     def draw(
-        cls, count: int, *, classes: int, features: int, clip: float, rng: np.random.Generator
+        cls,
+        count: int,
+        *,
+        classes: int,
+        features: int,
+        clip: float,
+        rng: np.random.Generator,
+        blocks: Sequence[Block] | None = None,
     ) -> Canaries:
         """Random orthonormal directions, labels and fair coins.
 
         Args:
             count: m, from 20 to D: there are no more orthogonal directions.
+            blocks: of the plan; each canary then lies in one block, away from the constants, so
+                that centring stretches it and nothing else.
             classes: K.
             features: D.
             clip: C of the plan.
@@ -57,16 +68,20 @@ class Canaries:
         Raises:
             UsageError: m outside its range.
         """
-        if not LEAST_CANARIES <= count <= features:
+        rooms = [slice(0, features)]
+        if blocks is not None:
+            rooms = [at for block, at in columns_of(blocks) if not block.constant]
+        most = sum(room.stop - room.start for room in rooms)
+        if not LEAST_CANARIES <= count <= most:
             raise UsageError(
                 f"canaries is {count}",
-                f"give a number from {LEAST_CANARIES} to {features}, the width of psi: canaries "
+                f"give a number from {LEAST_CANARIES} to {most}, the width of psi: canaries "
                 "need orthogonal directions",
             )
-        directions, _ = np.linalg.qr(rng.standard_normal((features, count)))
+        directions = _orthonormal(count, features, rooms, rng)
         tile = np.repeat(np.arange(count), PIXELS)
         labels = rng.integers(0, classes, count)[tile]
-        tiles = TileExamples.group(directions.T[tile] * clip, labels, tile)
+        tiles = TileExamples.group(directions[tile] * clip, labels, tile)
         return cls(tiles, rng.random(count) < 0.5)
 
     def joined(self, held: TileExamples) -> TileExamples:
@@ -79,6 +94,15 @@ class Canaries:
             np.concatenate([held.labels, self.tiles.labels[chosen]]),
             np.concatenate([np.repeat(np.arange(held.tiles), sizes), canary[chosen]]),
         )
+
+    def centred(
+        self, centre: NDArray[np.float64] | None, blocks: Sequence[Block] | None
+    ) -> Canaries:
+        """The canaries as an owner trains on them, once the mean of ψ is released."""
+        if centre is None or blocks is None:
+            return self
+        features = centred(self.tiles.features, centre, blocks)
+        return replace(self, tiles=self.tiles.with_features(features))
 
     def project(
         self, weights: NDArray[np.float64], clip: float, released: NDArray[np.float64]
@@ -99,3 +123,21 @@ class Canaries:
         products = np.einsum("nk,nk->n", errors, self.tiles.features @ released.T)
         inner = np.add.reduceat(products, self.tiles.starts)
         return factor * inner, np.square(factor * norms)
+
+
+def _orthonormal(
+    count: int, features: int, rooms: Sequence[slice], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Orthonormal rows (count, D), each in one of the ranges of columns, shared out in turn."""
+    found = np.zeros((count, features))
+    free = [room.stop - room.start for room in rooms]
+    given = [0] * len(rooms)
+    for _ in range(count):
+        emptiest = min(range(len(rooms)), key=lambda r: given[r] / free[r])
+        given[emptiest] += 1
+    row = 0
+    for room, size, many in zip(rooms, free, given, strict=True):
+        directions, _ = np.linalg.qr(rng.standard_normal((size, many)))
+        found[row : row + many, room] = directions.T
+        row += many
+    return found

@@ -10,7 +10,8 @@ no better score exists: with g_t the clipped gradient and σ the noise,
 
 and the distance is √T·C/σ if the gradient is at the clip in every round: the claim's own μ but for
 the rounding allowance of 1 % and the count's 1 % of μ². The count itself is not scored: every
-canary adds the same to it.
+canary adds the same to it. Neither is the mean of ψ, where it is released: a canary is short, so
+that release tells little of it.
 
 Where tiles are sampled (rate below 1), the known tiles' gradients are taken off by their
 expectation; the scores are then no longer the best, and no longer normal.
@@ -33,6 +34,7 @@ from feddiff_privacy.calibrate import target_mu
 from feddiff_privacy.clipping import TileExamples
 from feddiff_secure.attack.canaries import Canaries
 from feddiff_secure.attack.observer import ObservedFederation, View
+from feddiff_secure.federation.local_model import split_query
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.round import Attempt
@@ -106,7 +108,12 @@ def canary_scores(
         ProtocolAbortedError: a round could not be completed.
     """
     drawn = Canaries.draw(
-        canaries, classes=plan.classes, features=plan.features, clip=plan.clip, rng=rng
+        canaries,
+        classes=plan.classes,
+        features=plan.features,
+        clip=plan.clip,
+        rng=rng,
+        blocks=plan.blocks,
     )
     federation = ObservedFederation.of(plan, owners, drawn)
     view = federation.view
@@ -114,8 +121,10 @@ def canary_scores(
     squares = np.zeros(canaries)
 
     def observe(attempt: Attempt, total: NDArray[np.int64]) -> None:
+        weights, centre = split_query(attempt.weights, plan.classes)
         unknown = federation.released(total, attempt.weights)
-        products, lengths = drawn.project(attempt.weights, plan.clip, unknown)
+        trained = drawn.centred(centre, plan.blocks)
+        products, lengths = trained.project(weights, plan.clip, unknown)
         inner[:] += products
         squares[:] += lengths
 

@@ -55,14 +55,14 @@ class OpenOwner(Owner):
         """The noised vector of the last attempt, decoded from the ring."""
         return plan.grid(phase).ring.from_ring(self._last)
 
-    def expected_value(self, plan: Plan, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def expected_value(self, plan: Plan, query: NDArray[np.float64]) -> NDArray[np.float64]:
         """What this owner's own code makes of its tiles before rounding and noise, (K, D).
 
         The expectation over sampling. Taken from the owner and not computed anew, so that a fault
         in the owner's code shows in canaries alone instead of hiding them in a wrong difference.
         """
-        whole = self._value(replace(plan, sampling_rate=1.0), "train", weights)
-        return plan.sampling_rate * whole.reshape(weights.shape)
+        whole = self._value(replace(plan, sampling_rate=1.0), "train", query)
+        return plan.sampling_rate * whole.reshape(plan.classes, plan.features)
 
     def _train(self, message: Message) -> Message:
         reply = super()._train(message)
@@ -166,14 +166,12 @@ class ObservedFederation:
         exchange = ExchangeWithDropouts(owners, frozenset(view.dropped))
         return cls(plan, view, owners, tuple(honest), registry, exchange)
 
-    def released(
-        self, total: NDArray[np.int64], weights: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def released(self, total: NDArray[np.int64], query: NDArray[np.float64]) -> NDArray[np.float64]:
         """A training round's sum less all that the adversary knows, in units of the gradient.
 
         Args:
             total: the decoded sum.
-            weights: the model that it was taken at, (K, D).
+            query: what it was computed on (`LocalModel.query`).
 
         Returns:
             (K, D): the canaries' part, rounding and the honest owners' noise.
@@ -181,7 +179,7 @@ class ObservedFederation:
         rest = total.copy()
         for name in self.view.colluding:
             rest -= self.owners[name].vector(self.plan, "train")
-        unknown = rest.reshape(weights.shape) / self.plan.scale
+        unknown = rest.reshape(self.plan.classes, self.plan.features) / self.plan.scale
         for owner in self.known:
-            unknown -= owner.expected_value(self.plan, weights)
+            unknown -= owner.expected_value(self.plan, query)
         return unknown

@@ -14,7 +14,7 @@ from feddiff_privacy.clipping import TileExamples
 from feddiff_secure.config.load import load_config
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import DataError, UsageError
-from feddiff_secure.federation.examples import describe, labelled_examples, steps
+from feddiff_secure.federation.examples import blocks_of, describe, labelled_examples, steps
 from feddiff_secure.federation.plan import Plan, make_plan
 from feddiff_secure.federation.prepare import prepare
 from feddiff_secure.federation.progress import Progress
@@ -57,7 +57,7 @@ class Material:
     owners: Mapping[str, TileExamples]
     tile: int
     classes: int
-    features: int
+    features: FeatureMap
 
     def plan(self, config: RunConfig) -> Plan:
         """A plan for this data with a session of its own."""
@@ -67,7 +67,8 @@ class Material:
             owners=tuple(self.owners),
             tile=self.tile,
             classes=self.classes,
-            features=self.features,
+            features=sum(self.features.widths.values()),
+            blocks=blocks_of(self.features, config),
         )
 
 
@@ -115,7 +116,7 @@ def load_material(config: RunConfig, progress: Progress) -> Material:
         owners=owners,
         tile=prepared.tile,
         classes=len(prepared.dataset.classes),
-        features=sum(features.widths.values()),
+        features=features,
     )
 
 

@@ -82,13 +82,15 @@ class RunConfig:
         dropouts: d, owners who may drop out of a round.
         nominal_tiles: public number of training tiles; None releases a private count first.
         count_fraction: part of the budget (of μ²) that a private count takes, at most 0.01.
+        centring: whether the mean of ψ is released first and taken off in training.
+        mean_fraction: part of the budget (of μ²) that the mean takes.
         unit: unit of privacy.
         tile: side of a tile in pixels; None for the default of the data's kind.
         profile: `private`, or `paper` for FedDiff as published.
         prior: where the diffusion branches come from.
         rounds: T ≥ 1.
         sampling_rate: Poisson inclusion probability of a tile in a round; 1 takes all.
-        clip: C, L2 bound of one tile's summed gradient; None for the default: 0.3, or 1 in the
+        clip: C, L2 bound of one tile's summed gradient; None for the default: 0.25, or 1 in the
             non-private baseline.
         seed: of partition, simulated scene and public projections; never of keys or noise.
         ledger: folder of the owners' ledgers; None keeps a fresh one in the run directory.
@@ -120,6 +122,8 @@ class RunConfig:
     dropouts: int = 0
     nominal_tiles: int | None = None
     count_fraction: float = COUNT_SHARE
+    centring: bool = True
+    mean_fraction: float = 0.1
     unit: UnitName = "tile"
     tile: int | None = None
     profile: Profile = "private"
@@ -175,7 +179,7 @@ class RunConfig:
         """C: the given one, or the default."""
         if self.clip is not None:
             return self.clip
-        return 0.3 if self.is_private else 1.0
+        return 0.25 if self.is_private else 1.0
 
     def colluders_for(self, owners: int) -> int:
         """c for a number of owners: the given one, or 1 (0 for two owners)."""
@@ -236,6 +240,7 @@ class RunConfig:
             _check_range("nominal_tiles", self.nominal_tiles, 1, 10**8)
             self.check_delta(self.nominal_tiles, "nominal_tiles")
         _check_range("count_fraction", self.count_fraction, 1e-4, COUNT_SHARE)
+        _check_range("mean_fraction", self.mean_fraction, 1e-4, 0.5)
         if self.clip is not None:
             _check_range("clip", self.clip, 1e-3, 100.0)
         if self.tile is not None:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from feddiff_crypto.masking.context import RoundContext
 from feddiff_secure.federation.plan import Plan
 
+_EARLY = {"count": 0, "mean": 1}
 WEIGHTS_DTYPE = np.dtype("<f8")
 
 
 def model_hash(weights: NDArray[np.float64]) -> bytes:
-    """SHA-256 of the weights (K, D) as little-endian float64."""
+    """SHA-256 of weights, or of all rows that a round is computed on, as little-endian float64."""
     return hashlib.sha256(np.ascontiguousarray(weights, WEIGHTS_DTYPE).tobytes()).digest()
 
 
@@ -23,11 +24,12 @@ def attempt_context(
 ) -> RoundContext:
     """The context of an attempt for a model of this hash.
 
-    The count runs as round 0 and training round t as round t + 1, so no two share a context.
+    The count runs as round 0, the mean as round 1 and training round t as round t + 2, so no two
+    share a context.
     """
     return RoundContext(
         session=plan.session,
-        round_index=0 if phase == "count" else round_index + 1,
+        round_index=_EARLY.get(phase, round_index + len(_EARLY)),
         attempt=attempt,
         model_hash=model,
         config_hash=plan.digest(),

@@ -24,7 +24,8 @@ _NOISE_NAMES = {"discrete_gaussian": "discrete Gaussian", "skellam": "Skellam"}
 def mechanism_in_words(plan: Plan) -> str:
     """One sentence on what a release is."""
     return (
-        "Per release: each tile's summed gradient is clipped to C, an owner's sum is rounded to an "
+        "Per release: each tile's summed gradient is clipped to C (in the phase mean: the mean of "
+        "its features, to 1), an owner's sum is rounded to an "
         f"integer grid, every owner adds a share of {_NOISE_NAMES[plan.mechanism]} noise from the "
         "operating system's randomness, and the shares are summed."
     )
@@ -70,6 +71,7 @@ def data_accesses(plan: Plan, priors: Sequence[str]) -> list[DataAccess]:
             private or not counted,
             "phase count" if counted else f"not read: {plan.nominal_tiles} is public",
         ),
+        *_mean_access(plan, private),
         DataAccess("scaling of sensor values", True, "not read: constants of the sensor"),
         DataAccess(
             "frozen features",
@@ -86,6 +88,13 @@ def data_accesses(plan: Plan, priors: Sequence[str]) -> list[DataAccess]:
             "test metrics and maps", False, "computed without noise; they stay with the owner"
         ),
     ]
+
+
+def _mean_access(plan: Plan, private: bool) -> list[DataAccess]:
+    if plan.blocks is None:
+        return []
+    what = "mean of the features over the labelled tiles, and the number of tiles by modality"
+    return [DataAccess(what, private, "phase mean")]
 
 
 def libraries() -> dict[str, str]:

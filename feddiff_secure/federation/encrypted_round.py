@@ -41,7 +41,7 @@ class EncryptedAttempt:
     """Which release is asked for. The model is not named: the owners hold it.
 
     Attributes:
-        phase: `count` or `train`.
+        phase: `count`, `mean` or `train`.
         round_index: from 0 within the phase.
         attempt: from 0.
     """

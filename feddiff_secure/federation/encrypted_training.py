@@ -68,13 +68,12 @@ def train_encrypted(
         )
 
     events: list[Event] = []
-    if plan.nominal_tiles is None:
-        release("count", 0)
-        events.append(plan.event("count", 1))
-    for round_index in range(plan.rounds):
-        release("train", round_index)
-        progress.advance()
-    events.append(plan.event("train", plan.rounds))
+    for phase, rounds in plan.phases.items():
+        for round_index in range(rounds):
+            release(phase, round_index)
+            if phase == "train":
+                progress.advance()
+        events.append(plan.event(phase, rounds))
     if transcript is not None:
         transcript.end(events)
     return events

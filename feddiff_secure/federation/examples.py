@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_privacy.clipping import TileExamples
+from feddiff_secure.aggregation.centring import Block
+from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.tiles import TileBlock, TileSet
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.model.psi import FeatureMap
@@ -87,6 +89,11 @@ def part_of(described: Described, tiles: TileSet) -> Described:
         held = {name: parts[name] for name in block.modalities if name in parts}
         found.append(_take(held, rows))
     return Described(tiles, tuple(found))
+
+
+def blocks_of(features: FeatureMap, config: RunConfig) -> tuple[Block, ...] | None:
+    """The layout of ψ as a plan names it; None where no mean is released."""
+    return tuple(Block(*columns) for columns in features.columns) if config.centring else None
 
 
 def labelled_examples(features: FeatureMap, described: Described) -> TileExamples:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from feddiff_secure.aggregation.centring import CENTRE_ROWS, folded, released_centre
 from feddiff_secure.aggregation.update import Iterates, UpdateRule
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.context import model_hash
@@ -29,6 +30,7 @@ class LocalModel:
         self._plan = plan
         self._origin = np.zeros((plan.classes, plan.features))
         self._iterates: Iterates | None = None
+        self._centre: NDArray[np.float64] | None = None
         self.tiles: int | None = None
         """The public number of tiles: nominal, or released by the count."""
         if plan.nominal_tiles is not None:
@@ -36,13 +38,19 @@ class LocalModel:
 
     @property
     def query(self) -> NDArray[np.float64]:
-        """The weights at which the next gradient is taken, (K, D); zeros before the count."""
-        return self._origin if self._iterates is None else self._iterates.query
+        """What the next release is computed on: weights, zeros before training, (K, D).
+
+        Once the mean of ψ is released two more rows follow: its mean and factor (`centring`).
+        """
+        weights = self._origin if self._iterates is None else self._iterates.query
+        return weights if self._centre is None else np.concatenate([weights, self._centre])
 
     def in_step(self, phase: str, round_index: int) -> bool:
         """Whether this owner has every sum that comes before a release."""
         if self._iterates is None:
             return phase == "count"
+        if self._awaits_mean:
+            return phase == "mean"
         return phase == "train" and round_index == self._iterates.round_index
 
     def apply(self, total: NDArray[np.int64]) -> None:
@@ -53,8 +61,17 @@ class LocalModel:
         """
         if self._iterates is None:
             self._begin(released_tiles(self._plan, total))
+        elif self._awaits_mean:
+            plan = self._plan
+            assert plan.blocks is not None
+            scale, noise = plan.grid("mean").scale, plan.total_noise("mean")
+            self._centre = released_centre(total, plan.blocks, scale, noise)
         else:
             self._iterates.apply(total)
+
+    @property
+    def _awaits_mean(self) -> bool:
+        return self._plan.blocks is not None and self._centre is None
 
     @property
     def rule(self) -> UpdateRule:
@@ -68,21 +85,24 @@ class LocalModel:
         return self._iterates.rule
 
     def model(self) -> NDArray[np.float64]:
-        """The trained weights, (K, D).
+        """The trained weights on ψ itself, (K, D).
 
         Raises:
             RuntimeError: called before the last round.
         """
         if self._iterates is None:
             raise RuntimeError("model before the first round")
-        return self._iterates.model()
+        weights = self._iterates.model()
+        if self._plan.blocks is None or self._centre is None:
+            return weights
+        return folded(weights, self._centre, self._plan.blocks)
 
     def digest(self) -> bytes | None:
         """SHA-256 of the trained weights; None where a round is missing."""
         iterates = self._iterates
         if iterates is None or iterates.round_index != iterates.rule.rounds:
             return None
-        return model_hash(iterates.model())
+        return model_hash(self.model())
 
     def _begin(self, tiles: int) -> None:
         check_room(self._plan, tiles)
@@ -93,6 +113,14 @@ class LocalModel:
             )
         self.tiles = tiles
         self._iterates = Iterates(update_rule(self._plan, tiles), self._origin)
+
+
+def split_query(
+    query: NDArray[np.float64], classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """The weights (K, D) of what a round is computed on, and the centre (2, D) if it has one."""
+    centre = query[classes:]
+    return query[:classes], centre if len(centre) == CENTRE_ROWS else None
 
 
 def released_tiles(plan: Plan, total: NDArray[np.int64]) -> int:

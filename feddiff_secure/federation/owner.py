@@ -36,15 +36,16 @@ from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.masking.context import RoundContext
 from feddiff_crypto.masking.owner import OwnerStart
 from feddiff_crypto.randomness import SecureRandom
-from feddiff_privacy.clipping import TileExamples, clipped_sum
+from feddiff_privacy.clipping import TileExamples, clipped_mean_sum, clipped_sum
 from feddiff_privacy.errors import PrivacyError
 from feddiff_privacy.events import Event
 from feddiff_privacy.ledger.errors import BudgetRefusedError
 from feddiff_privacy.ledger.ledger import AttemptLedger
+from feddiff_secure.aggregation.centring import CENTRE_ROWS, centred
 from feddiff_secure.aggregation.contribution import contribution
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.context import WEIGHTS_DTYPE, model_hash, round_context
-from feddiff_secure.federation.local_model import LocalModel
+from feddiff_secure.federation.local_model import LocalModel, split_query
 from feddiff_secure.federation.log_view import LogView, last_word
 from feddiff_secure.federation.node import RefusalError, accepted_plan, answered, take
 from feddiff_secure.federation.plan import Plan
@@ -99,6 +100,7 @@ class Owner:
         self.saturated = 0.0
         """Fraction of coordinates of the last vector that hit the public bound. Private."""
         self._examples = examples
+        self._centred: tuple[bytes, TileExamples] | None = None
         self._identity = identity
         self._registry = registry
         self._random = random
@@ -179,10 +181,10 @@ class Owner:
             raise RefusalError("budget_refused")
         if self._local is not None and not self._local.in_step(phase, index[0]):
             return {"ready": False, "model": model_hash(self._local.query)}
-        weights = _weights(message, plan) if self._local is None else self._local.query
+        query = _query(message, plan, phase) if self._local is None else self._local.query
         self._done.add((phase, *index))
         made = contribution(
-            self._value(plan, phase, weights),
+            self._value(plan, phase, query),
             plan.grid(phase),
             coordinate_bound=plan.coordinate_bound(phase),
             share_std=plan.owner_noise(self.name, phase),
@@ -192,9 +194,9 @@ class Owner:
         )
         self._note_saturation(made.saturated, phase, index[0])
         self._attempt = _Attempt(
-            phase, index, made.vector, round_context(plan, phase, index, weights)
+            phase, index, made.vector, round_context(plan, phase, index, query)
         )
-        return {"ready": True} if self._local is None else _named(weights)
+        return {"ready": True} if self._local is None else _named(query)
 
     def _note_saturation(self, fraction: float, phase: str, round_index: int) -> None:
         """Tell the owner, on its own machine, that its vector was cut by the public bound."""
@@ -209,12 +211,25 @@ class Owner:
                 round_index,
             )
 
-    def _value(self, plan: Plan, phase: str, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The private value of a phase: its tiles' clipped gradients, or their number."""
+    def _value(self, plan: Plan, phase: str, query: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The private value of a phase: its tiles' clipped gradients, mean ψ, or number."""
         if phase == "count":
             return np.array([float(self._examples.tiles)])
+        if phase == "mean":
+            return clipped_mean_sum(self._examples)
         sampled = plan.sampler(phase).draw(self._examples.tiles, self._random)
-        return clipped_sum(self._examples, weights, plan.clip, sampled).ravel()
+        weights, centre = split_query(query, plan.classes)
+        examples = self._examples if centre is None else self._centred_by(plan, centre)
+        return clipped_sum(examples, weights, plan.clip, sampled).ravel()
+
+    def _centred_by(self, plan: Plan, centre: NDArray[np.float64]) -> TileExamples:
+        """The examples with centred features; made once, as all rounds share one centre."""
+        assert plan.blocks is not None  # only such a plan has a centre
+        key = centre.tobytes()
+        if self._centred is None or self._centred[0] != key:
+            features = centred(self._examples.features, centre, plan.blocks)
+            self._centred = key, self._examples.with_features(features)
+        return self._centred[1]
 
     def _advertise(self, message: Message) -> Message:  # noqa: ARG002  # every step takes one
         plan, attempt = self._agreed(), self._begun()
@@ -348,14 +363,13 @@ class Owner:
         return attempt, attempt.walk
 
 
-def _named(weights: NDArray[np.float64]) -> Message:
-    return {"ready": True, "model": model_hash(weights)}
+def _named(query: NDArray[np.float64]) -> Message:
+    return {"ready": True, "model": model_hash(query)}
 
 
 def most_events(plan: Plan) -> list[Event]:
     """The plan's events, each at the most attempts that an owner answers: what it reserves."""
-    most = {phase: plan.most_attempts(phase) for phase in ("count", "train")}
-    return [plan.event(phase, attempts) for phase, attempts in most.items() if attempts]
+    return plan.events()
 
 
 def _ledger_refusal(error: PrivacyError) -> RefusalError:
@@ -364,9 +378,11 @@ def _ledger_refusal(error: PrivacyError) -> RefusalError:
     return RefusalError("ledger_refused")
 
 
-def _weights(message: Message, plan: Plan) -> NDArray[np.float64]:
+def _query(message: Message, plan: Plan, phase: str) -> NDArray[np.float64]:
+    """What the coordinator asks the release to be computed on (`LocalModel.query`)."""
     weights = message.get("weights")
-    shape = (plan.classes, plan.features)
+    centred = phase == "train" and plan.blocks is not None
+    shape = (plan.classes + CENTRE_ROWS * centred, plan.features)
     if not isinstance(weights, np.ndarray) or weights.dtype != WEIGHTS_DTYPE:
         raise RefusalError("weights_refused")
     if weights.shape != shape or not np.isfinite(weights).all():

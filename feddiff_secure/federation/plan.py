@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from feddiff_crypto.errors import PolicyError
 from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.masking.policy import Policy
-from feddiff_privacy.calibrate import calibrate, count_noise_multiplier
+from feddiff_privacy.calibrate import calibrate, count_noise_multiplier, phase_noise_multiplier
 from feddiff_privacy.errors import PrivacyError
 from feddiff_privacy.events import Event, NoisedSum, SkellamSum
 from feddiff_privacy.mechanisms import Mechanism
 from feddiff_privacy.noise import LEAST_STD, share_std
 from feddiff_privacy.sampling import TileSampler
-from feddiff_secure.aggregation.grid import ReleaseGrid, count_grid, gradient_grid
+from feddiff_secure.aggregation.centring import Block
+from feddiff_secure.aggregation.grid import ReleaseGrid, count_grid, gradient_grid, mean_grid
 from feddiff_secure.config.load import config_digest
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
@@ -70,7 +71,10 @@ class Plan:
         train_share_std: one owner's noise in a training round, grid units.
         count_share_std: one owner's noise in the count of tiles, grid units; None where the
             number of tiles is public.
+        mean_share_std: one owner's noise in the release of the mean of ψ, grid units; None where
+            there is none.
         nominal_tiles: the public number of tiles; None where it is counted.
+        blocks: the layout of ψ, where its mean is released; else None.
     """
 
     session: str
@@ -101,7 +105,9 @@ class Plan:
     noise_multiplier: float
     train_share_std: float
     count_share_std: float | None
+    mean_share_std: float | None
     nominal_tiles: int | None
+    blocks: tuple[Block, ...] | None
 
     @property
     def policy(self) -> Policy:
@@ -152,43 +158,55 @@ class Plan:
         return math.sqrt(len(self.owners) / self.calibrated_shares)
 
     def grid(self, phase: str) -> ReleaseGrid:
-        """Grid of a phase, `count` or `train`."""
-        return count_grid(self.ring_bits) if phase == "count" else self.train_grid
+        """Grid of a phase, `count`, `mean` or `train`."""
+        if phase == "count":
+            return count_grid(self.ring_bits)
+        return mean_grid(self.features, self.ring_bits) if phase == "mean" else self.train_grid
 
     def share(self, phase: str) -> float:
         """Standard deviation of one owner's noise share in a phase, grid units."""
-        return (self.count_share_std or 0.0) if phase == "count" else self.train_share_std
+        early = {"count": self.count_share_std, "mean": self.mean_share_std}
+        return (early[phase] or 0.0) if phase in early else self.train_share_std
 
-    @property
-    def sole_std(self) -> float:
-        """Noise of a modality's single holder in its columns, grid units.
+    def sole_std(self, phase: str) -> float:
+        """Noise of a modality's single holder in its columns in a phase, grid units.
 
         It is what the calibrated observer faces in all other columns, so both give the same ε.
         """
-        return self.train_share_std * math.sqrt(self.calibrated_shares)
+        return self.share(phase) * math.sqrt(self.calibrated_shares)
 
     def owner_noise(self, owner: str, phase: str) -> float | NDArray[np.float64]:
         """Standard deviation of one owner's noise in a phase: one, or one a coordinate."""
         if phase == "count" or self.holdings is None:
             return self.share(phase)
-        columns = self.holdings.noise(owner, self.share(phase), self.sole_std)
-        return np.tile(columns, self.classes)  # the module (K, D), flattened
+        columns = self.holdings.noise(owner, self.share(phase), self.sole_std(phase))
+        rows = 1 if phase == "mean" else self.classes  # the module (K, D), flattened
+        return np.tile(columns, rows)
+
+    def total_noise(self, phase: str) -> NDArray[np.float64]:
+        """Standard deviation of all owners' noise together in every coordinate of a phase."""
+        squares = np.zeros(self.grid(phase).dimension)
+        for owner in self.owners:
+            squares += np.square(self.owner_noise(owner, phase))
+        return np.asarray(np.sqrt(squares))
 
     def faced(self, events: Sequence[Event], shares: int) -> list[Event]:
         """The events as an observer of `shares` > 0 shares faces them: the worse of the columns.
 
-        A training round is one vector of joint sensitivity Δ under noise of standard deviation σ_j
-        in column j, as private as Δ under min_j σ_j (docs/privacy.md). In columns of several
-        holders that is √shares · share; in those of a single holder, its own noise.
+        A training round, and the mean, is one vector of joint sensitivity Δ under noise of standard
+        deviation σ_j in column j, as private as Δ under min_j σ_j (docs/privacy.md). In columns of
+        several holders that is √shares · share; in those of a single holder, its own noise.
         """
         holdings = self.holdings
         if holdings is None or not holdings.sole:
             return list(events)
-        least = self.sole_std / math.sqrt(shares)
         return [
-            replace(event, share_std=min(event.share_std, least))
-            if event.phase == "train"
-            else event
+            event
+            if event.phase == "count"
+            else replace(
+                event,
+                share_std=min(event.share_std, self.sole_std(event.phase) / math.sqrt(shares)),
+            )
             for event in events
         ]
 
@@ -198,8 +216,8 @@ class Plan:
         return self.grid(phase).coordinate_bound(len(self.owners), noise)
 
     def sampler(self, phase: str) -> TileSampler:
-        """How tiles are drawn in a phase; a count takes them all."""
-        return TileSampler(1.0 if phase == "count" else self.sampling_rate)
+        """How tiles are drawn in a phase; only training samples."""
+        return TileSampler(self.sampling_rate if phase == "train" else 1.0)
 
     def event(self, phase: str, attempts: int) -> Event:
         """The privacy event of a number of attempts of a phase."""
@@ -219,24 +237,31 @@ class Plan:
 
     def most_attempts(self, phase: str) -> int:
         """Attempts of a phase that the plan's ε accounts for; an owner answers no more."""
-        if phase == "count":
-            return 0 if self.nominal_tiles is not None else 1
-        return self.attempts if phase == "train" else 0
+        most = dict.fromkeys(self.phases, 1) | {"train": self.attempts}
+        return most.get(phase, 0)
+
+    @property
+    def phases(self) -> dict[str, int]:
+        """The plan's phases in their order, and the rounds of each."""
+        early = {"count": self.nominal_tiles is None, "mean": self.blocks is not None}
+        return {phase: 1 for phase, there in early.items() if there} | {"train": self.rounds}
 
     def allows(self, phase: str, round_index: int, attempt: int) -> bool:
         """Whether the plan has such a round and attempt."""
-        rounds = {"count": 0 if self.nominal_tiles is not None else 1, "train": self.rounds}
-        return 0 <= round_index < rounds.get(phase, 0) and 0 <= attempt < self.attempts
+        return 0 <= round_index < self.phases.get(phase, 0) and 0 <= attempt < self.attempts
 
     def events(self) -> list[Event]:
         """The events of the whole plan, each at the most attempts that an owner answers."""
-        train = self.event("train", self.most_attempts("train"))
-        return [train] if self.nominal_tiles is not None else [self.event("count", 1), train]
+        return [self.event(phase, self.most_attempts(phase)) for phase in self.phases]
 
     def to_json(self) -> bytes:
         """Canonical JSON (RFC 8785)."""
-        holds = None if self.holds is None else list(self.holds)
-        return rfc8785.dumps({**asdict(self), "owners": list(self.owners), "holds": holds})
+        lists = {
+            "owners": list(self.owners),
+            "holds": None if self.holds is None else list(self.holds),
+            "blocks": None if self.blocks is None else [asdict(block) for block in self.blocks],
+        }
+        return rfc8785.dumps({**asdict(self), **lists})
 
     def digest(self) -> bytes:
         """SHA-256 of the canonical JSON: the config hash that every round is bound to."""
@@ -252,7 +277,11 @@ class Plan:
         fields: Any = json.loads(data)
         check_fields(fields)
         holds = None if fields["holds"] is None else tuple(fields["holds"])
-        plan = cls(**{**fields, "owners": tuple(fields["owners"]), "holds": holds})
+        made = fields["blocks"]
+        blocks = None if made is None else tuple(Block(**block) for block in made)
+        plan = cls(
+            **{**fields, "owners": tuple(fields["owners"]), "holds": holds, "blocks": blocks}
+        )
         if plan.to_json() != data:
             raise ValueError("not a plan: its JSON is not canonical")
         return plan
@@ -267,6 +296,7 @@ def make_plan(
     classes: int,
     features: int,
     hsi_features: int | None = None,
+    blocks: tuple[Block, ...] | None = None,
 ) -> Plan:
     """Calibrate the noise and fix every public number.
 
@@ -279,6 +309,7 @@ def make_plan(
         features: D.
         hsi_features: how many of them, the first, are HSI's; only where owners differ in what they
             hold.
+        blocks: the layout of ψ; None releases no mean.
 
     Raises:
         UsageError: a topology that does not fit the owners or the data; owners, dropouts and
@@ -319,11 +350,13 @@ def make_plan(
         noise_multiplier=0.0,
         train_share_std=0.0,
         count_share_std=None if config.nominal_tiles is not None else 0.0,
+        mean_share_std=None if blocks is None else 0.0,
         nominal_tiles=config.nominal_tiles,
+        blocks=blocks,
     )
     try:
         draft.policy  # noqa: B018  # refuses numbers that leave no honest share
-        plan = _with_noise(draft, config.count_fraction) if draft.epsilon is not None else draft
+        plan = _with_noise(draft, config) if draft.epsilon is not None else draft
     except PolicyError as error:
         raise UsageError(
             str(error), "raise --owners, or lower --colluders or --dropouts"
@@ -334,15 +367,19 @@ def make_plan(
     return plan
 
 
-def _with_noise(draft: Plan, count_fraction: float) -> Plan:
+def _with_noise(draft: Plan, config: RunConfig) -> Plan:
     """The plan with the least noise that keeps its calibrated row at the target."""
     target = draft.epsilon
     assert target is not None
     shares = draft.calibrated_shares
     if draft.count_share_std is not None:
-        alone = count_noise_multiplier(target, draft.delta, count_fraction)
+        alone = count_noise_multiplier(target, draft.delta, config.count_fraction)
         count = share_std(alone, shares)
         draft = replace(draft, count_share_std=max(LEAST_STD, count))
+    if draft.mean_share_std is not None:
+        alone = phase_noise_multiplier(target, draft.delta, config.mean_fraction)
+        mean = share_std(alone * draft.grid("mean").sensitivity, shares)
+        draft = replace(draft, mean_share_std=max(LEAST_STD, mean))
 
     def with_multiplier(z: float) -> Plan:
         share = share_std(z * draft.train_grid.sensitivity, shares)

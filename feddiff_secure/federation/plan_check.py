@@ -4,7 +4,8 @@
 2. Noise and aggregation fit each other: single updates are never shown with a share of noise.
 3. The grid is the one whose sensitivity was proven.
 4. An encrypted plan is one for which sums are exact; only such a plan names a custodian.
-5. The count of tiles, where there is one, is noised.
+5. The count of tiles and the mean of ψ, where there are any, are noised, and the layout of ψ is
+   one.
 6. Keys are agreed on only where there are masks, in a way that this machine has.
 7. Who holds what is said for every owner, with a holder of each modality; what a single holder
    adds follows from the noise share and needs no number of its own.
@@ -20,6 +21,7 @@ from feddiff_crypto.mlkem import require_mlkem
 from feddiff_privacy.accountant import epsilon
 from feddiff_privacy.calibrate import LEAST_FRACTION
 from feddiff_privacy.noise import LEAST_STD
+from feddiff_secure.aggregation.centring import check_blocks
 from feddiff_secure.federation.plan import Plan
 
 
@@ -44,11 +46,14 @@ def check_plan(plan: Plan) -> None:
         raise ValueError(f"{plan.attempts} attempts for {plan.rounds} rounds")
     if (plan.count_share_std is None) == (plan.nominal_tiles is None):  # 5
         raise ValueError("tiles are either counted or nominal")
+    _check_mean(plan)
     _check_holdings(plan)  # 7
     if plan.epsilon is None:
         return
     if plan.count_share_std is not None and plan.count_share_std < LEAST_STD:
         raise ValueError(f"count share {plan.count_share_std} is below {LEAST_STD}")
+    if plan.mean_share_std is not None and plan.mean_share_std < LEAST_STD:
+        raise ValueError(f"mean share {plan.mean_share_std} is below {LEAST_STD}")
     realised = epsilon(plan.events(), shares=plan.calibrated_shares, delta=plan.delta)  # 8
     if not LEAST_FRACTION * plan.epsilon <= realised <= plan.epsilon:
         raise ValueError(f"epsilon is {realised}, not {plan.epsilon}")
@@ -66,6 +71,18 @@ def _check_aggregation(plan: Plan) -> None:
         if plan.aggregation == "plain":
             raise ValueError("hybrid key agreement with aggregation plain")
         require_mlkem()
+
+
+def _check_mean(plan: Plan) -> None:
+    """Step 5, of the mean."""
+    if (plan.mean_share_std is None) != (plan.blocks is None):
+        raise ValueError("the mean has noise and a layout, or neither")
+    if plan.blocks is None:
+        return
+    check_blocks(plan.blocks, plan.features)
+    hsi = sum(block.columns for block in plan.blocks if block.modality == "hsi")
+    if plan.hsi_features is not None and hsi != plan.hsi_features:
+        raise ValueError(f"{hsi} columns of HSI in the blocks, not {plan.hsi_features}")
 
 
 def _check_holdings(plan: Plan) -> None:

@@ -21,6 +21,7 @@ MOST_FEATURES = 1 << 20
 MOST_COORDINATES = 1 << 24
 MOST_ROUNDS = 10_000
 MOST_TILES = 10**8
+MOST_BLOCKS = 64
 
 Check = Callable[[object], bool]
 
@@ -68,6 +69,27 @@ def _holds(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(w, str) and w in HELD for w in value)
 
 
+_BLOCK: dict[str, Check] = {
+    "modality": _one_of("hsi", "lidar"),
+    "columns": _integer(1, MOST_FEATURES),
+    "share": _number(1e-9, 1),
+    "constant": lambda value: type(value) is bool,
+}
+
+
+def _blocks(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and 2 <= len(value) <= MOST_BLOCKS
+        and all(
+            isinstance(block, dict)
+            and set(block) == set(_BLOCK)
+            and all(check(block[name]) for name, check in _BLOCK.items())
+            for block in value
+        )
+    )
+
+
 FIELDS: dict[str, Check] = {
     "session": _hex(32),
     "config_digest": _hex(64),
@@ -97,7 +119,9 @@ FIELDS: dict[str, Check] = {
     "noise_multiplier": _number(0, 1e9),
     "train_share_std": _number(0, 2.0**29),
     "count_share_std": _or_none(_number(0, 2.0**29)),
+    "mean_share_std": _or_none(_number(0, 2.0**29)),
     "nominal_tiles": _or_none(_integer(1, MOST_TILES)),
+    "blocks": _or_none(_blocks),
 }
 
 

@@ -7,5 +7,4 @@ from feddiff_secure.federation.plan import Plan
 
 def releases(plan: Plan) -> list[tuple[str, int]]:
     """(phase, round within it) of every sum that the plan releases, in order."""
-    counted = [] if plan.nominal_tiles is not None else [("count", 0)]
-    return [*counted, *(("train", round_index) for round_index in range(plan.rounds))]
+    return [(phase, index) for phase, rounds in plan.phases.items() for index in range(rounds)]

@@ -37,10 +37,11 @@ class Attempt:
     """Which release is asked for.
 
     Attributes:
-        phase: `count` or `train`.
+        phase: `count`, `mean` or `train`.
         round_index: from 0 within the phase.
         attempt: from 0; a retry is a new release with new keys and noise.
-        weights: the model shown to owners, (K, D).
+        weights: what owners are shown: weights (K, D), and two more rows once the mean of ψ is
+            released (`LocalModel.query`).
     """
 
     phase: str

@@ -25,6 +25,7 @@ from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.examples import (
     Described,
+    blocks_of,
     describe,
     labelled_examples,
     part_of,
@@ -131,6 +132,7 @@ def simulate(
         classes=len(prepared.dataset.classes),
         features=sum(features.widths.values()),
         hsi_features=features.widths.get("hsi"),
+        blocks=blocks_of(features, config),
     )
     on_ready(plan)
     clock.lap("calibrate")
@@ -171,7 +173,7 @@ def simulate(
         second_opinion=second_opinion,
     )
     clock.lap("account")
-    releases = plan.rounds + (plan.nominal_tiles is None)
+    releases = sum(plan.phases.values())
     return RunResult(
         config=config,
         plan=plan,

@@ -1,7 +1,7 @@
 """The one public rule for the step size: no run is tuned on private data.
 
 After T rounds of steps η on clipped gradients, the noise alone gives each class score of a pixel
-(‖ψ‖ ≤ 1) a standard deviation of
+(‖ψ‖ = 1, and on average after centring) a standard deviation of
 
     κ = η · C · z · f · √T / N,
 
@@ -26,7 +26,7 @@ import math
 from feddiff_secure.aggregation.update import UpdateRule
 from feddiff_secure.federation.plan import Plan
 
-SCORE_NOISE = 1.5  # κ for tiles of one pixel
+SCORE_NOISE = 1.25  # κ for tiles of one pixel
 MOST_STEP = 60.0  # of η·C
 BASELINE_STEP = 60.0  # of η·C without noise
 BASELINE_MOMENTUM = 0.9

@@ -40,9 +40,9 @@ def ground_row(plan: Plan, events: Sequence[Event]) -> GroundRow | None:
 
 def _parts(plan: Plan, holdings: Holdings, event: Event) -> list[Event]:
     """What one event releases of a ground tile, as the calibrated observer faces it."""
-    if event.phase != "train":
+    if event.phase == "count":
         return [replace(event, sensitivity=COPIES * event.sensitivity)]
-    alone = plan.sole_std / plan.calibrated_shares**0.5
+    alone = plan.sole_std(event.phase) / plan.calibrated_shares**0.5
     stds = [alone if m in holdings.sole else event.share_std for m in ("hsi", "lidar")]
     return [replace(event, share_std=std) for std in stds]
 

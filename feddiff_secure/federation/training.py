@@ -88,6 +88,12 @@ def train(
         tiles = plan.nominal_tiles
         check_count(tiles)
 
+    if plan.blocks is not None:
+        attempt = Attempt("mean", 0, 0, model.query)
+        model.apply(secure_sum(exchange, registry, plan, attempt, transcript))
+        events.append(plan.event("mean", 1))
+        log({"phase": "mean", "round": 0, "attempt": 0})
+
     for round_index in range(plan.rounds):
         began = time.perf_counter()
         attempt = Attempt("train", round_index, 0, model.query)

@@ -1,12 +1,11 @@
 """ψ, the public feature map: from a tile's pixels to the fixed features the model is linear in.
 
-For each modality ψ concatenates one or more parts; a part takes a descriptor of the pixel or of
-its tile (of a spectrum: the public embedding, and diffusion features) and expands it by random
-Fourier features of norm 1. Dividing by √(number of parts) over
-all modalities bounds the norm of the whole by 1. An absent modality has no ψ and adds nothing to
-the scores `Σ_m W_m ψ_m`. Everything here is public: seeds, scales, sensor constants and the
-digests of the priors travel in the model file, and a map that is read back is checked against
-them before it is used.
+For each modality ψ concatenates one or more parts and a constant; a part takes a descriptor of the
+pixel or of its tile (of a spectrum: the public embedding, and diffusion features) and expands it by
+random Fourier features of public norm. Over all modalities the squared norms add up to 1. An
+absent modality has no ψ, not even its constant, and adds nothing to the scores `Σ_m W_m ψ_m`.
+Everything here is public: seeds, scales, sensor constants and the digests of the priors travel in
+the model file, and a map that is read back is checked against them before it is used.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,26 +42,59 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
-FORMAT = 2
+FORMAT = 3
 PART_FEATURES = 512  # random Fourier features a part
-SCALES: Mapping[tuple[str, str], tuple[float, ...]] = MappingProxyType(
+
+
+class Kernel(NamedTuple):
+    """How a source is expanded.
+
+    Attributes:
+        scale: inverse width. A wide kernel puts a class's pixels close together, which is what
+            survives noise; a narrow one tells similar classes apart.
+        weight: of its squared norm, relative to the other parts'.
+    """
+
+    scale: float
+    weight: float
+
+
+KERNELS: Mapping[tuple[str, str], Kernel] = MappingProxyType(
     {
-        ("hsi", "descriptor"): (0.7,),
-        ("hsi", "tile"): (1.5,),
-        ("hsi", "diffusion"): (4.0,),
-        ("hsi", "embedding"): (1.5, 5.0),
-        ("lidar", "descriptor"): (4.0, 12.0),  # divided by √C: more channels lie further apart
-        ("lidar", "diffusion"): (2.0,),
+        ("hsi", "descriptor"): Kernel(0.7, 2.0),
+        ("hsi", "tile"): Kernel(1.5, 1.0),
+        ("hsi", "diffusion"): Kernel(2.0, 0.5),
+        ("hsi", "embedding"): Kernel(4.5, 2.0),
+        ("lidar", "descriptor"): Kernel(6.0, 1.0),  # over √C: more channels lie further apart
+        ("lidar", "diffusion"): Kernel(2.0, 1.0),
     }
 )
-"""Inverse kernel widths, one a part, of every source (docs/results.md says how they were chosen).
-A wide kernel puts a class's pixels close together, which is what survives noise; a narrow one
-tells similar classes apart. `tile` parts describe the tile's mean spectrum."""
+"""The kernel of every source (docs/results.md says how they were chosen). `tile` parts describe
+the tile's mean spectrum."""
+CONSTANT_SHARE = 1 / 16
+"""Squared norm of a modality's constant: the column that says that the modality is there. What is
+released of it is the number of tiles with the modality, in steps of a quarter of a tile."""
 
 VALID = "valid"
 """Beside the sources of a modality of which pixels are missing: which ones are there, (rows, 1)."""
 
 _HINT = "the model file is damaged, or was made by another version or with another prior"
+
+
+class Columns(NamedTuple):
+    """Some columns of ψ: a part or a constant.
+
+    Attributes:
+        modality: "hsi" or "lidar".
+        columns: how many.
+        share: their squared norm in a pixel that has the modality.
+        constant: whether it is the constant of its modality.
+    """
+
+    modality: str
+    columns: int
+    share: float
+    constant: bool
 
 
 @dataclass(frozen=True)
@@ -114,7 +146,8 @@ class FeatureMap:
         layout: the sensors' public constants; may name modalities that some owners lack.
         tile: side of a tile in pixels; 1 has no `tile` parts.
         seed: public seed of the projections.
-        parts: in order; those of one modality are concatenated in this order.
+        parts: in order; those of one modality are concatenated in this order, and then comes its
+            constant.
         priors: the branches the diffusion parts read, by modality.
         embedding: the public embedding of spectra; None where no part reads it.
     """
@@ -156,14 +189,13 @@ class FeatureMap:
                 modality,
                 source,
                 FourierProjection(
-                    seed=(seed, list(SCALES).index((modality, source)), number),
+                    seed=(seed, list(KERNELS).index((modality, source)), 0),
                     inputs=_inputs(layout, modality, source, learned=learned),
                     features=PART_FEATURES,
-                    scale=scale,
+                    scale=_scale(layout, modality, source),
                 ),
             )
             for modality, source in kinds
-            for number, scale in enumerate(_scales(layout, modality, source))
         )
         return FeatureMap(
             layout=layout,
@@ -192,11 +224,27 @@ class FeatureMap:
         return [f"{network.name}: {network.provenance}" for network in self.networks]
 
     @property
+    def columns(self) -> tuple[Columns, ...]:
+        """The layout of ψ: parts and constants in the order of their columns."""
+        modalities = list(dict.fromkeys(part.modality for part in self.parts))
+        weights = [KERNELS[part.modality, part.source].weight for part in self.parts]
+        rest = (1 - len(modalities) * CONSTANT_SHARE) / sum(weights)
+        found = []
+        for modality in modalities:
+            found += [
+                Columns(modality, part.projection.features, weight * rest, constant=False)
+                for part, weight in zip(self.parts, weights, strict=True)
+                if part.modality == modality
+            ]
+            found.append(Columns(modality, 1, CONSTANT_SHARE, constant=True))
+        return tuple(found)
+
+    @property
     def widths(self) -> dict[str, int]:
         """Columns of ψ by modality, `hsi` before `lidar`."""
         widths: dict[str, int] = {}
-        for part in self.parts:
-            widths[part.modality] = widths.get(part.modality, 0) + part.projection.features
+        for block in self.columns:
+            widths[block.modality] = widths.get(block.modality, 0) + block.columns
         return widths
 
     def psi(self, block: TileBlock) -> dict[str, Floats]:
@@ -229,11 +277,15 @@ class FeatureMap:
             is at most 1.
         """
         out: dict[str, Floats] = {}
-        share = np.float32(1.0 / np.sqrt(len(self.parts)))
         for modality, found in sources.items():
             parts = [part for part in self.parts if part.modality == modality]
-            expanded = [part.projection(found[part.source]) for part in parts]
-            out[modality] = np.concatenate(expanded, axis=1) * share
+            roots = [np.float32(math.sqrt(b.share)) for b in self.columns if b.modality == modality]
+            expanded = [
+                part.projection(found[part.source]) * root
+                for part, root in zip(parts, roots[:-1], strict=True)
+            ]
+            constant = np.full((len(expanded[0]), 1), roots[-1])
+            out[modality] = np.concatenate([*expanded, constant], axis=1)
             if VALID in found:
                 out[modality][found[VALID][:, 0] == 0] = 0
         return out
@@ -295,6 +347,7 @@ class FeatureMap:
             "tile": self.tile,
             "seed": self.seed,
             "parts": [part.to_dict() for part in self.parts],
+            "columns": [block._asdict() for block in self.columns],
             "priors": {modality: prior.digest for modality, prior in sorted(self.priors.items())},
             "embedding": None if self.embedding is None else self.embedding.digest,
         }
@@ -348,14 +401,14 @@ def _kinds(layout: SensorLayout, tile: int, *, learned: bool) -> list[tuple[str,
     return kinds
 
 
-def _scales(layout: SensorLayout, modality: str, source: str) -> tuple[float, ...]:
-    """The inverse kernel widths of a source, one a part."""
+def _scale(layout: SensorLayout, modality: str, source: str) -> float:
+    """The inverse kernel width of a source."""
     found = layout.get(modality)
     assert found is not None
-    scales = SCALES[modality, source]
+    scale = KERNELS[modality, source].scale
     if (modality, source) == ("lidar", "descriptor"):
-        return tuple(scale / math.sqrt(len(found.channels)) for scale in scales)
-    return scales
+        return scale / math.sqrt(len(found.channels))
+    return scale
 
 
 def _inputs(layout: SensorLayout, modality: str, source: str, *, learned: bool) -> int:

@@ -45,11 +45,11 @@ def widths_of(described: Mapping[str, Any]) -> dict[str, int]:
     """
     widths: dict[str, int] = {}
     try:
-        for part in described["features"]["parts"]:
-            modality, features = part["modality"], part["features"]
-            if not isinstance(modality, str) or type(features) is not int or features < 1:
-                raise DataError("model: a part of its feature map has no width", _HINT)
-            widths[modality] = widths.get(modality, 0) + features
+        for block in described["features"]["columns"]:
+            modality, columns = block["modality"], block["columns"]
+            if not isinstance(modality, str) or type(columns) is not int or columns < 1:
+                raise DataError("model: columns of its feature map have no width", _HINT)
+            widths[modality] = widths.get(modality, 0) + columns
     except (KeyError, TypeError) as error:
         raise DataError(f"model: its feature map has no {error}", _HINT) from None
     return widths

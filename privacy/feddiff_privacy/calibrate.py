@@ -54,6 +54,17 @@ def count_noise_multiplier(target: float, delta: float, fraction: float = COUNT_
     """
     if not 0 < fraction <= COUNT_SHARE:
         raise ValueError(f"the count's fraction must be in (0, {COUNT_SHARE}], got {fraction}")
+    return phase_noise_multiplier(target, delta, fraction)
+
+
+def phase_noise_multiplier(target: float, delta: float, fraction: float) -> float:
+    """Noise multiplier of a phase of one full-batch release that takes `fraction` of the μ².
+
+    Raises:
+        ValueError: a fraction outside (0, 1).
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"a phase's fraction must be in (0, 1), got {fraction}")
     return 1 / (math.sqrt(fraction) * target_mu(target, delta))
 
 

@@ -16,7 +16,7 @@ false with everything).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,30 @@ class TileExamples:
             squares=np.einsum("nd,nd->n", x, x),
             pairs=pairs,
         )
+
+    def with_features(self, features: Array) -> TileExamples:
+        """The same labels and tiles with other features of the same examples, (examples, D')."""
+        sizes = np.diff(np.append(self.starts, len(self.labels)))
+        made = TileExamples.group(features, self.labels, np.repeat(np.arange(self.tiles), sizes))
+        return replace(made, finite=self.finite & made.finite)
+
+
+def clipped_mean_sum(examples: TileExamples, clip: float = 1.0) -> Array:
+    """Σ over tiles of clip_C(mean of ψ over the tile's examples), shape (D,).
+
+    Args:
+        examples: the owner's labelled examples by tile.
+        clip: C > 0, the L2 bound of one tile's contribution.
+    """
+    sizes = np.diff(np.append(examples.starts, len(examples.labels)))
+    if not len(sizes):
+        return np.zeros(examples.features.shape[1])
+    means = np.add.reduceat(examples.features, examples.starts) / sizes[:, None]
+    norms = np.linalg.norm(means, axis=1)
+    factor = np.where(
+        examples.finite, np.minimum(1.0, clip / np.maximum(norms, 1e-300)) * _MARGIN, 0.0
+    )
+    return np.asarray(factor @ means)
 
 
 def softmax_errors(examples: TileExamples, weights: Array) -> Array:

@@ -72,7 +72,7 @@ def test_a_run_leaves_the_files_of_the_contract(finished: Path) -> None:
     assert metrics["n_test"] > 0
     assert 0.0 <= metrics["oa"] <= 1.0
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
-    assert [line["phase"] for line in lines] == ["count", *["train"] * 4]
+    assert [line["phase"] for line in lines] == ["count", "mean", *["train"] * 4]
 
 
 def test_the_privacy_file_says_what_the_contract_asks(finished: Path) -> None:
@@ -92,7 +92,7 @@ def test_the_privacy_file_says_what_the_contract_asks(finished: Path) -> None:
     assert rows["coordinator_and_colluders"]["epsilon"] == privacy["epsilon"]
     assert privacy["levels"]["tile"] == privacy["epsilon"]
     assert privacy["levels"]["pixel"] == rows["coordinator_and_colluders"]["epsilon_replace_one"]
-    assert [phase["phase"] for phase in privacy["phases"]] == ["count", "train"]
+    assert [phase["phase"] for phase in privacy["phases"]] == ["count", "mean", "train"]
     text = (finished / "privacy.md").read_text()
     assert "simulated" in text
     assert "hypothetical" in text

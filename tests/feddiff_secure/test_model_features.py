@@ -287,7 +287,7 @@ def test_a_feature_map_reads_back_through_json() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("format", 3),
+        ("format", 2),
         ("tile", 0),
         ("tile", True),
         ("seed", -1),

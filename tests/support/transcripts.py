@@ -38,7 +38,7 @@ Tamper = Callable[[str, str, Message], Message]
 DESCRIPTION: dict[str, Any] = {
     "format": "feddiff-secure model 1",
     "classes": ["asphalt", "meadow", "water"],
-    "features": {"parts": [{"modality": "hsi", "features": FEATURES}]},
+    "features": {"columns": [{"modality": "hsi", "columns": FEATURES}]},
 }
 PUBLIC = FeaturesLeaf(DESCRIPTION, "pixel", ("hsi branch 0: simulated scenes",), None)
 
