@@ -96,7 +96,7 @@ def run_paper(
     log: RoundLog,
     progress: Progress,
     on_ready: Callable[[], None] = lambda: None,
-    schedule: PaperSchedule = REDUCED,
+    schedule: PaperSchedule | None = None,
 ) -> PaperResult:
     """Run the profile.
 
@@ -105,11 +105,12 @@ def run_paper(
         log: receives one line a round of the head.
         progress: receives stages and steps.
         on_ready: called once all input has been accepted.
-        schedule: the constants; smaller ones for tests.
+        schedule: the constants; None for the reduced schedule.
 
     Raises:
         UsageError, DataError: data that cannot be run, or that lacks a modality.
     """
+    schedule = REDUCED if schedule is None else schedule
     seconds: dict[str, float] = {}
     began = time.perf_counter()
     prepared = prepare(config)
