@@ -55,6 +55,8 @@ def test_bilateral_connections_start_as_nothing_and_join_the_same_timestep_only(
     half = SMALL.features // 2
     assert not torch.equal(joined[:, :half], alone[:, :half])
     assert torch.equal(joined[:, half:], alone[:, half:])
+    step = made.norm_lidar(lidar)[:, :half]  # LiDAR's features of the same timestep
+    torch.testing.assert_close(joined[:, :half], alone[:, :half] + first(step))
 
 
 def test_the_outputs_of_one_modality_do_not_see_the_other() -> None:
