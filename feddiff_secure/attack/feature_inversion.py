@@ -1,10 +1,10 @@
 """Inversion of the features that owners exchange in the paper profile.
 
 Who sees an owner's factors (its partner, the coordinator, whoever records the traffic) multiplies
-them back to features, one row a pixel, and decodes each row. The decoder is trained on the tiles
+them back to features, one row a pixel, and decodes each row. One decoder is trained on the tiles
 of the *other* owners of that sensor, sent through the same shared branch: that takes one curious
-owner, or several, beside the one that sees the factors. The target is the first owner of either
-sensor.
+owner, or several, beside the one that sees the factors. For spectra a second one is trained on
+simulated ones, which takes nobody's data. The target is the first owner of either sensor.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_secure.attack.decoder import RidgeDecoder
+from feddiff_secure.attack.public_tiles import public_tiles
 from feddiff_secure.attack.reconstruction import (
     InversionScore,
     Reconstruction,
@@ -23,12 +24,14 @@ from feddiff_secure.attack.reconstruction import (
 from feddiff_secure.data.tiles import TileSet
 from feddiff_secure.errors import DataError
 from feddiff_secure.federation.prepare import Prepared
-from feddiff_secure.paper.encoder_features import to_rows
+from feddiff_secure.model.wavelengths import band_wavelengths
+from feddiff_secure.paper.encoder_features import block_features, to_rows
 from feddiff_secure.paper.exchange import Exchanged
 from feddiff_secure.paper.paper_model import PaperModel
 
 Floats = NDArray[np.float64]
 _MOST_ROWS = 6000  # pixels that a decoder is trained on
+_PUBLIC_ROWS = 6000  # simulated ones
 
 
 def invert_features(
@@ -68,14 +71,19 @@ def invert_features(
                 "audit with the data of the run",
             )
         decoder = _decoder(model, [held[name] for name in others], modality, rng)
-        found = _attempts(held[target], decoder(features), signals, attempts, rng)
-        scores.append(
-            InversionScore.of(
-                f"exchanged {modality.upper().replace('LIDAR', 'LiDAR')} features",
+        sensor = {"hsi": "HSI", "lidar": "LiDAR"}[modality]
+        known = {
+            f"exchanged {sensor} features": (
+                decoder,
                 f"the shared branch and the tiles of {len(others)} other owners of that sensor",
-                found,
             )
-        )
+        }
+        if modality == "hsi":
+            name = f"exchanged {sensor} features, public decoder"
+            known[name] = (_public_decoder(model, held[target], rng), "the shared branch")
+        for name, (trained, assumption) in known.items():
+            found = _attempts(held[target], trained(features), signals, attempts, rng)
+            scores.append(InversionScore.of(name, assumption, found))
     return scores
 
 
@@ -91,6 +99,18 @@ def _decoder(
     signals = np.concatenate([signal_rows(tiles, modality) for tiles in known])
     rows = rng.permutation(len(features))[:_MOST_ROWS]
     return RidgeDecoder.fit(features[rows], signals[rows], standardise=True)
+
+
+def _public_decoder(model: PaperModel, tiles: TileSet, rng: np.random.Generator) -> RidgeDecoder:
+    """Trained on simulated tiles of the commonest size that the target has."""
+    block = max(tiles, key=lambda entry: len(entry) * entry.height * entry.width)
+    layout = model.layout.modalities[0]
+    at = band_wavelengths(len(layout.channels), layout.wavelengths_nm)
+    count = 10 * max(10, _PUBLIC_ROWS // (10 * block.height * block.width))
+    simulated = public_tiles(rng, count, (block.height, block.width), at)
+    scaled = [model.ranges["hsi"].scale(simulated)]
+    features = to_rows(block_features(model.branches["hsi"], scaled, model.schedule))
+    return RidgeDecoder.fit(features, to_rows([simulated]), standardise=True)
 
 
 def _attempts(

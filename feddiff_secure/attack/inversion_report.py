@@ -48,12 +48,12 @@ class InversionReport:
 
     def to_lines(self) -> list[str]:
         """The table for people."""
-        head = f"{'':<26}{'identified':>11}{'chance':>8}   {'95% interval':<17}{'ceiling':>8}"
+        head = f"{'':<40}{'identified':>11}{'chance':>8}   {'95% interval':<17}{'ceiling':>8}"
         lines = [f"{head}{'corr.':>8}{'(others)':>9}{'PSNR':>7}{'angle':>7}"]
         for score in self.scores:
             low, high = score.interval
             lines.append(
-                f"{score.name:<26}{score.identification:>11.3f}{score.chance:>8.3f}   "
+                f"{score.name:<40}{score.identification:>11.3f}{score.chance:>8.3f}   "
                 f"{f'{low:.3f} to {high:.3f}':<17}{score.ceiling:>8.3f}"
                 f"{score.to_truth.correlation:>8.3f}{score.to_others.correlation:>9.3f}"
                 f"{score.to_truth.psnr:>7.1f}{score.to_truth.angle:>7.3f}"

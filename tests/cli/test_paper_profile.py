@@ -223,8 +223,9 @@ def test_the_exchanged_features_give_tiles_away_and_the_run_is_left_alone(
     report = json.loads(out.read_text())
     assert report["kind"] == "inversion"
     assert report["claimed"]["epsilon"] is None
-    spectra, heights = report["attacks"]
+    spectra, public, heights = report["attacks"]
     assert spectra["observed"] == "exchanged HSI features"
+    assert public["attacker_knows"] == "the shared branch"
     assert heights["observed"] == "exchanged LiDAR features"
     assert spectra["interval"][0] > 2 * spectra["chance"]
     assert spectra["identified"] <= spectra["interval"][1]

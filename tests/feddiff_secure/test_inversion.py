@@ -19,6 +19,7 @@ from feddiff_secure.attack.gradient_inversion import (
     HeldSpectra,
 )
 from feddiff_secure.attack.inversion_report import verdict
+from feddiff_secure.attack.public_tiles import public_tiles
 from feddiff_secure.attack.reconstruction import InversionScore, Reconstruction, candidate_count
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import DataError, UsageError
@@ -167,3 +168,15 @@ def test_the_decoder_is_ridge_regression_and_shrinks_with_the_noise() -> None:
     np.testing.assert_allclose(blurred.weights, weights / 2, rtol=0.2, atol=0.1)
     with pytest.raises(UsageError, match="decoder"):
         RidgeDecoder.fit(x[:1], y[:1])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 4)])
+def test_public_tiles_are_plausible_and_differ(shape: tuple[int, int]) -> None:
+    at = np.linspace(300.0, 2600.0, 30)
+    tiles = public_tiles(np.random.default_rng(0), 20, shape, at)
+    assert tiles.shape == (20, 30, *shape)
+    assert np.isfinite(tiles).all()
+    assert -0.2 < tiles.min() < tiles.max() < 2.0  # reflectance with noise
+    means = tiles.mean(axis=(2, 3))
+    apart = np.linalg.norm(means[:, None] - means[None], axis=2)
+    assert np.median(apart) > 0.1
