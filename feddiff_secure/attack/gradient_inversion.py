@@ -146,7 +146,12 @@ class GradientInversion:
             for name, gradient in seen.items():
                 found[name] += self._invert(target, secret, gradient, attackers[name])
             progress.advance(len(secret.tiles))
-        return [InversionScore.of(name, known, tried) for name, tried in found.items()]
+        quiet = (
+            {} if self.noised.train_share_std > 0 else {NOISED: "aggregate, a run without noise"}
+        )
+        return [
+            InversionScore.of(quiet.get(name, name), known, tried) for name, tried in found.items()
+        ]
 
     def _examples(self) -> dict[str, TileExamples]:
         return {name: held.examples for name, held in self.held.items()}

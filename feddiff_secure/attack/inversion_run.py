@@ -83,6 +83,7 @@ def _gradient_inversion(
         tile=prepared.tile,
         classes=len(prepared.dataset.classes),
         features=sum(widths.values()),
+        hsi_features=widths["hsi"],
     )
     return GradientInversion(
         noised=same_plan(run, material),

@@ -52,12 +52,14 @@ class Material:
         owners: name → labelled tiles, in roster order.
         tile: side of a tile, pixels.
         classes: K. features: D.
+        hsi_features: columns of HSI; needed where owners hold different modalities.
     """
 
     owners: Mapping[str, TileExamples]
     tile: int
     classes: int
     features: int
+    hsi_features: int | None = None
 
     def plan(self, config: RunConfig) -> Plan:
         """A plan for this data with a session of its own."""
@@ -68,6 +70,7 @@ class Material:
             tile=self.tile,
             classes=self.classes,
             features=self.features,
+            hsi_features=self.hsi_features,
         )
 
 
@@ -117,6 +120,7 @@ def load_material(config: RunConfig, progress: Progress) -> Material:
         tile=prepared.tile,
         classes=len(prepared.dataset.classes),
         features=sum(features.widths.values()),
+        hsi_features=features.widths.get("hsi"),
     )
 
 

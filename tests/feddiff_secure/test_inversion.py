@@ -104,6 +104,16 @@ def test_the_noised_aggregate_is_near_chance_at_a_small_epsilon(
     assert found.identification < 0.3 < gradient_scores[PLAIN].identification
 
 
+def test_a_sum_without_noise_less_all_that_is_known_is_the_plain_update() -> None:
+    plain = plan_of(epsilon=float("inf"), clip=0.3)
+    held = {name: held_spectra(i) for i, name in enumerate(plain.owners)}
+    attack = GradientInversion(plain, plain, held, WIDTH)
+    update, total, _ = attack.run(attempts=16, rng=np.random.default_rng(0), progress=Silent())
+    assert total.name == "aggregate, a run without noise"
+    assert total.hits == update.hits
+    assert total.to_truth.psnr == pytest.approx(update.to_truth.psnr, abs=0.5)
+
+
 def test_masks_of_zero_give_the_tiles_away_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same attack on the same message succeeds as soon as the mask is nothing."""
     for module in ("owner", "unmasking"):
