@@ -10,6 +10,7 @@ from feddiff_secure.attack.audit_report import AuditReport
 from feddiff_secure.attack.canary_audit import assess, canary_scores
 from feddiff_secure.attack.rerun import RecordedRun, load_material, same_plan
 from feddiff_secure.attack.shadows import ATTACKED, MOST_POOL, membership_inference, pooled
+from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.progress import Progress
 
 
@@ -32,6 +33,12 @@ def attack_run(
     canary_rng, shadow_rng = np.random.default_rng(seed).spawn(2)
     material = load_material(run.config, progress)
     plan = same_plan(run, material)
+    if plan.holdings is not None and not plan.holdings.held(plan.owners[0]).all():
+        raise UsageError(
+            f"kind canary with topology {run.config.topology}: canaries span both sensors, "
+            f"{plan.owners[0]} holds one",
+            "use --kind inversion, or attack a run of --topology paired",
+        )
     progress.stage("canary rounds", plan.rounds)
     scores = canary_scores(
         plan, material.owners, canaries=canaries, rng=canary_rng, progress=progress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,9 @@ def picture_path(out: Path) -> Path:
     return out.with_suffix(".png")
 
 
-def write_report(report: AuditReport, out: Path) -> None:
-    """Write the JSON whole or not at all."""
-    text = json.dumps(report.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def write_report(found: Mapping[str, Any], out: Path) -> None:
+    """Write an audit's object as JSON, whole or not at all."""
+    text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     partial = out.with_name(out.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(out)

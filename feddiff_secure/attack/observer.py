@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.keys import IdentityKey, Registry
+from feddiff_crypto.masking.messages import MaskedInput
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.events import Event
@@ -63,6 +64,15 @@ class OpenOwner(Owner):
         """
         whole = self._value(replace(plan, sampling_rate=1.0), "train", query)
         return plan.sampling_rate * whole.reshape(plan.classes, plan.features)
+
+    def masked_vector(self, plan: Plan, phase: str) -> NDArray[np.int64]:
+        """The masked vector that left in the last attempt, read as if it were no masked one."""
+        return plan.grid(phase).ring.from_ring(self._left)
+
+    def _mask(self, message: Message) -> Message:
+        reply = super()._mask(message)
+        self._left = MaskedInput.from_message(reply).vector
+        return reply
 
     def _train(self, message: Message) -> Message:
         reply = super()._train(message)

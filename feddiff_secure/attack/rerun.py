@@ -51,7 +51,7 @@ class Material:
     Attributes:
         owners: name → labelled tiles, in roster order.
         tile: side of a tile, pixels.
-        classes: K. features: D.
+        classes: K. features: ψ.
     """
 
     owners: Mapping[str, TileExamples]
@@ -68,6 +68,7 @@ class Material:
             tile=self.tile,
             classes=self.classes,
             features=sum(self.features.widths.values()),
+            hsi_features=self.features.widths.get("hsi"),
             blocks=blocks_of(self.features, config),
         )
 
@@ -90,11 +91,12 @@ def read_run(directory: Path, data: str | None = None) -> RecordedRun:
     path = directory / "privacy.json"
     fields = _statement(path)
     epsilon = _number(path, fields, "epsilon", 0.0, 1e6, nullable=not config.is_private)
+    nothing = config.profile == "paper"  # claims no δ either
     return RecordedRun(
         directory=directory,
         config=config,
         epsilon=math.inf if epsilon is None else epsilon,
-        delta=_number(path, fields, "delta", 0.0, 1.0) or config.delta,
+        delta=_number(path, fields, "delta", 0.0, 1.0, nullable=nothing) or config.delta,
         noise_multiplier=_number(path, fields, "noise_multiplier", 0.0, 1e9) or 0.0,
     )
 

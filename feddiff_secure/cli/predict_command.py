@@ -74,6 +74,8 @@ def predict(  # noqa: PLR0917  # one parameter an option, given by name
     if summary["accuracy"] is not None:
         typer.echo(f"OA {summary['accuracy']['oa']:.3f} on the labelled pixels of {data}")
     typer.echo(str(out))
+    if "guarantee" in summary:
+        stderr.print(f"{summary['guarantee']}: the model is FedDiff as published")
     if "fused" in summary:
         _print_disclosure(summary["fused"])
 

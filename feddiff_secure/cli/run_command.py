@@ -11,6 +11,7 @@ import typer
 
 from feddiff_secure.cli.console import StageProgress, print_json, stderr
 from feddiff_secure.config.load import check_keys, load_config
+from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import FeddiffError, ProtocolAbortedError
 
@@ -157,7 +158,14 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
         float | None,
         typer.Option(help="Chance of a tile to enter a round. Default: 1.", rich_help_panel=_RUN),
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="private.", rich_help_panel=_RUN)] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="private, or paper: FedDiff as published, a baseline without any privacy "
+            "guarantee. Default: private.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     prior: Annotated[
         str | None,
         typer.Option(help="Source of the diffusion branches: simulated.", rich_help_panel=_RUN),
@@ -222,7 +230,8 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
     }
     settings = _settings(config, given)
     directory_path = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    metrics, privacy = _execute(settings, directory_path, quiet=quiet)
+    execute = _execute_paper if settings.profile == "paper" else _execute
+    metrics, privacy = execute(settings, directory_path, quiet=quiet)
     if as_json:
         print_json({**metrics, "out": str(directory_path), "privacy": privacy})
     else:
@@ -233,7 +242,7 @@ def _settings(config: Path | None, given: dict[str, Any]) -> RunConfig:
     if config is not None:
         return load_config(config, given)
     check_keys(given, "options")
-    return RunConfig(**given)
+    return RunConfig(**with_profile_defaults(given))
 
 
 def _execute(
@@ -267,13 +276,38 @@ def _execute(
     return metrics, result.statement.to_json()
 
 
+def _execute_paper(
+    settings: RunConfig, out: Path, *, quiet: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    from feddiff_secure.paper.disclosure import HEADLINE, privacy_json  # noqa: PLC0415
+    from feddiff_secure.paper.paper_run import run_paper  # noqa: PLC0415  # loads torch
+    from feddiff_secure.report.paper_directory import finish_paper  # noqa: PLC0415
+    from feddiff_secure.report.run_directory import RunDirectory  # noqa: PLC0415
+
+    directory = RunDirectory(out)
+    stderr.print(HEADLINE)  # with --quiet too: it is no progress
+    with StageProgress(quiet=quiet) as progress:
+        try:
+            result = run_paper(
+                settings,
+                log=directory.log,
+                progress=progress,
+                on_ready=lambda: directory.open(settings),
+            )
+            metrics = finish_paper(directory, result)
+        except BaseException:  # nothing in it is a record of a release that was accounted for
+            directory.discard()
+            raise
+    return metrics, privacy_json(result)
+
+
 def _print_summary(metrics: dict[str, Any], privacy: dict[str, Any], out: Path) -> None:
     typer.echo(
         f"OA {metrics['oa']:.3f}   AA {metrics['aa']:.3f}   kappa {metrics['kappa']:.3f}   "
         f"({metrics['n_test']} test pixels, {metrics['test']})"
     )
     if privacy["epsilon_target"] is None:
-        typer.echo("no privacy guarantee: non-private baseline")
+        typer.echo(f"no privacy guarantee: {privacy.get('profile', 'non-private')} baseline")
     else:
         typer.echo(
             f"epsilon {privacy['epsilon']:.3f} (target {privacy['epsilon_target']:g}) at delta "

@@ -18,6 +18,7 @@ from typing import Any
 import rfc8785
 import tomli_w
 
+from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
 
@@ -55,12 +56,12 @@ def load_config(path: Path, overrides: Mapping[str, Any]) -> RunConfig:
     values = _read(path)
     digest = values.pop(DIGEST_KEY, None)
     check_keys(values, str(path))
-    if digest is not None and digest != config_digest(RunConfig(**values)):
+    if digest is not None and digest != config_digest(RunConfig(**with_profile_defaults(values))):
         raise UsageError(
             f"{path}: {DIGEST_KEY} does not match the values",
             f"the file was edited: remove its {DIGEST_KEY} line to use it",
         )
-    return RunConfig(**{**values, **overrides})
+    return RunConfig(**with_profile_defaults({**values, **overrides}))
 
 
 def _read(path: Path) -> dict[str, Any]:

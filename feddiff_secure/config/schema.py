@@ -16,6 +16,7 @@ from feddiff_privacy.calibrate import COUNT_SHARE
 from feddiff_privacy.ledger.entries import MOST_LIFETIME, is_holding_name
 from feddiff_privacy.mechanisms import Mechanism
 from feddiff_secure.config.holds import ALTERNATE, Held, parse_holds, repeat_holds
+from feddiff_secure.config.paper import check_paper
 from feddiff_secure.errors import UsageError
 
 Topology = Literal["paired", "mixed", "split"]
@@ -41,7 +42,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 # What this version does not do yet, said where a user asks for it.
 _NOT_YET: dict[str, dict[str, str]] = {
-    "profile": {"paper": "the published FedDiff baseline"},
     "engine": {"flare": "runs across machines"},
 }
 
@@ -143,6 +143,9 @@ class RunConfig:
         self._check_numbers()
         self._check_combinations()
         self._check_topology()
+        if self.profile == "paper":
+            values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+            check_paper(values, {f.name: f.default for f in dataclasses.fields(self)})
 
     @property
     def is_private(self) -> bool:

@@ -23,6 +23,7 @@ from feddiff_secure.federation.dealing import deal
 
 TABLE_TILE = 1
 RASTER_TILE = 4
+PAPER_TILE = 8  # FedDiff's patches
 TEST_FRACTION = 0.2
 
 
@@ -125,7 +126,9 @@ def tile_side(config: RunConfig, dataset: Dataset) -> int:
         return 1
     if config.tile is not None:
         return config.tile
-    return TABLE_TILE if dataset.is_table else RASTER_TILE
+    if dataset.is_table:
+        return TABLE_TILE
+    return PAPER_TILE if config.profile == "paper" else RASTER_TILE
 
 
 def _test_tiles(path: str, dataset: Dataset, tile: int) -> TileSet:

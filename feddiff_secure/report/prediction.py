@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from feddiff_secure.config.paper import NO_GUARANTEE
 from feddiff_secure.data.cut import cut_tiles
 from feddiff_secure.data.read import read_dataset
 from feddiff_secure.data.scene import Dataset
@@ -16,6 +17,7 @@ from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.examples import describe, predicted_labels, steps
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.model.model_file import Model, load_model
+from feddiff_secure.paper.paper_model_file import is_paper_model, load_paper_model
 from feddiff_secure.report.accuracy import Accuracy
 from feddiff_secure.report.fused_file import Together, predict_fused, split_config
 from feddiff_secure.report.run_map import Maps, draw, write_tif
@@ -47,17 +49,36 @@ def predict_file(
         ProtocolAbortedError: a fused sum could not be completed.
     """
     _check_out(out)
+    if is_paper_model(run):
+        return _predict_paper(run, data, out, together)
     model = load_model(run)
     config = split_config(run, together)
     if config is not None and together is not None:
         found = predict_fused(
             model, config, data, together, progress, check=lambda ground: _check_place(out, ground)
         )
-        return _written(out, found.dataset, found.maps, model) | {"fused": found.disclosure}
+        return _written(out, found.dataset, found.maps, model.classes) | {"fused": found.disclosure}
     dataset = read_dataset(data, require_labels=False)
     model.features.layout.check_same(dataset.layout, str(data), allow_missing=True)
     _check_place(out, dataset)
-    return _written(out, dataset, predict_maps(model, dataset, progress), model)
+    return _written(out, dataset, predict_maps(model, dataset, progress), model.classes)
+
+
+def _predict_paper(run: Path, data: Path, out: Path, together: Together | None) -> dict[str, Any]:
+    """The same for a model of the paper profile, whose summary says what it does not promise."""
+    if together is not None:
+        raise UsageError(
+            "recipient with a model of profile paper: its scores are not summed over owners",
+            "leave out --recipient",
+        )
+    model = load_paper_model(run)
+    dataset = read_dataset(data, require_labels=False)
+    model.layout.check_same(dataset.layout, str(data), allow_missing=True)
+    _check_place(out, dataset)
+    tiles = cut_tiles(dataset, 1 if dataset.is_table else model.tile)
+    maps = tiles.paint(model.predicted_labels(tiles), np.int16(0))
+    found = _written(out, dataset, maps, model.classes, title=NO_GUARANTEE)
+    return found | {"guarantee": NO_GUARANTEE}
 
 
 def _check_place(out: Path, dataset: Dataset) -> None:
@@ -67,14 +88,16 @@ def _check_place(out: Path, dataset: Dataset) -> None:
         raise UsageError(f"out: {out.suffix} needs one scene with a CRS", "write a .png or .h5")
 
 
-def _written(out: Path, dataset: Dataset, maps: Maps, model: Model) -> dict[str, Any]:
-    _write(out, dataset, maps, model)
+def _written(
+    out: Path, dataset: Dataset, maps: Maps, classes: tuple[str, ...], title: str = ""
+) -> dict[str, Any]:
+    _write(out, dataset, maps, classes, title)
     flat = np.concatenate([part.ravel() for part in maps])
-    counts = np.bincount(flat, minlength=len(model.classes) + 1)[1:]
+    counts = np.bincount(flat, minlength=len(classes) + 1)[1:]
     return {
         "out": str(out),
-        "areas": dict(zip(model.classes, (counts / counts.sum()).tolist(), strict=True)),
-        "accuracy": _accuracy(model, dataset, maps),
+        "areas": dict(zip(classes, (counts / counts.sum()).tolist(), strict=True)),
+        "accuracy": _accuracy(classes, dataset, maps),
     }
 
 
@@ -97,29 +120,29 @@ def _check_out(out: Path) -> None:
         raise UsageError(f"out: {out.parent} is no directory", "create it first")
 
 
-def _write(out: Path, dataset: Dataset, maps: Maps, model: Model) -> None:
+def _write(out: Path, dataset: Dataset, maps: Maps, classes: tuple[str, ...], title: str) -> None:
     if out.suffix == ".png":
-        draw(out, dataset, maps, classes=model.classes)
+        draw(out, dataset, maps, classes=classes, title=title)
     elif out.suffix == ".h5":
         if len({part.shape for part in maps}) > 1:
             raise UsageError("out: scenes of different size do not fit one .h5", "write a .png")
         with h5py.File(out, "w-") as file:
             labels = maps[0] if len(maps) == 1 else np.stack(maps)
             file.create_dataset("label", data=labels.astype(np.uint16), compression="gzip")
-            file.attrs["classes"] = list(model.classes)
+            file.attrs["classes"] = list(classes)
     else:
-        write_tif(out, dataset, maps, model.classes)
+        write_tif(out, dataset, maps, classes)
 
 
-def _accuracy(model: Model, dataset: Dataset, maps: Maps) -> dict[str, Any] | None:
+def _accuracy(classes: tuple[str, ...], dataset: Dataset, maps: Maps) -> dict[str, Any] | None:
     """Accuracy on the labelled pixels, where the file has labels of the model's classes."""
     parts = [dataset.table] if dataset.table is not None else list(dataset.scenes)
     # Pixels that were left unpredicted (0, fused prediction only) do not count.
     predicted = np.concatenate([part.ravel() for part in maps])
     true = np.where(predicted > 0, np.concatenate([part.label.ravel() for part in parts]), 0)
-    if not true.any() or dataset.classes != model.classes:
+    if not true.any() or dataset.classes != classes:
         return None
-    found = Accuracy.from_labels(true, predicted, model.classes)
+    found = Accuracy.from_labels(true, predicted, classes)
     return {
         name: value
         for name, value in asdict(found).items()

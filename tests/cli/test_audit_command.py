@@ -155,3 +155,23 @@ def test_an_edited_configuration_and_a_missing_run_are_refused(
     code, _, words = cli("audit", "attack", tmp_path / "none", "--out", tmp_path / "a.json")
     assert code == 2
     assert "not a directory" in words
+
+
+def test_canaries_in_a_run_of_single_sensors_are_refused_and_inversion_is_not(
+    cli: Cli, tmp_path: Path
+) -> None:
+    write_scene(tmp_path / "tiny.h5", tiny_table(pixels=240, bands=20, seed=0))
+    run = tmp_path / "split"
+    options = ["--topology", "split", "--owners", 4, "--rounds", 2, "--delta", 1e-4, "--quiet"]
+    assert cli("run", "--data", tmp_path / "tiny.h5", "--out", run, *options)[0] == 0
+    out = tmp_path / "audit.json"
+    code, _, words = cli("audit", "attack", run, "--out", out, "--canaries", 100, "--shadows", 0)
+    assert code == 2
+    assert "canaries span both sensors" in words
+    assert not out.exists()
+    inversion = ["--kind", "inversion", "--attempts", 20, "--json", "--quiet"]
+    code, text, _ = cli("audit", "attack", run, "--out", out, *inversion)
+    assert code == 0
+    update, _noised, masked = json.loads(text)["attacks"]
+    assert update["observed"] == "one plain update"
+    assert masked["candidates"] == update["candidates"] >= 2
