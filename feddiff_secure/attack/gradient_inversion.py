@@ -1,9 +1,10 @@
 """Inversion of one owner's first update in the private profile: gradient → ψ → spectrum.
 
 The attacker is the coordinator, who shows weights and centre of its choice: weights 0, and a centre
-that leaves ψ as it is. So with K classes a pixel's gradient is (1/K − [label]) ⊗ ψ. The row of a class that the owner has no tile of, less the row of class k, is Σψ over the pixels of
-class k: exact, whatever the labels. A decoder trained on all tiles that the attacker knows turns
-the HSI part of ψ into a spectrum.
+that leaves ψ as it is. So with K classes a pixel's gradient is (1/K − [label]) ⊗ ψ. The row of a
+class that the owner has no tile of, less the row of class k, is Σψ over the pixels of class k:
+exact, whatever the labels. A decoder trained on all tiles that the attacker knows turns the HSI
+part of ψ into a spectrum.
 
 The target holds one tile of one label for each class but one, drawn from its own; the attacker
 knows every tile of the other owners, and which class is absent. It sees, through the owners' and
