@@ -22,7 +22,7 @@ check: $(VENV)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" bash scripts/wheel_smoke_test.sh
 
 results: $(VENV)/.dev
-	$(BIN)/python scripts/accuracy_table.py
+	$(BIN)/python -m scripts.accuracy_table
 	FEDDIFF_FLIPS=1200 $(BIN)/python -m pytest -q tests/transcript/test_flipped_bytes.py
 
 bench: $(VENV)/.dev

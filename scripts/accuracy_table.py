@@ -1,6 +1,6 @@
 """The accuracy table of the README: OA, AA and kappa by ε and noise, mean and deviation over seeds.
 
-    python scripts/accuracy_table.py [--data FILE …] [--seeds 3] [--epsilons inf,8,1] [--folds 5]
+    python -m scripts.accuracy_table [--data FILE …] [--seeds 3] [--epsilons inf,8,1] [--folds 5]
 
 Without --data it uses the simulated scene. Every row is made of runs through the same path as
 `feddiff-secure run`, with its defaults. With --folds (tables with regions) the regions are dealt
@@ -28,6 +28,9 @@ from feddiff_secure.data.scene import Dataset, PixelTable
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.federation.run import simulate
 from feddiff_secure.report.accuracy import Accuracy
+from scripts.remembered import Remembered
+
+_remembered = Remembered()
 
 
 def one(options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
@@ -53,6 +56,7 @@ def _pooled(
             log=lambda _line: None,
             progress=Silent(),
             on_ready=lambda _plan: None,
+            describer=_remembered,
             ledgers=folder / str(number),  # one a part: each counts for itself
         )
         true.append(result.test_true)

@@ -1,6 +1,6 @@
 """Accuracy over ε, noise, owners and tile side: one JSON line a row, mean and deviation over seeds.
 
-    python scripts/utility_grid.py --data FILE [--folds 5] [--seeds 3] [--epsilons inf,8,4,2,1]
+    python -m scripts.utility_grid --data FILE [--folds 5] [--seeds 3] [--epsilons inf,8,4,2,1]
         [--owners 4,16] [--tiles 1] [--noise c0,c1,local]
 
 `c0` and `c1` are distributed noise for no and for one colluder. At ε = ∞ there is one row without
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy_table import one
+
+from scripts.accuracy_table import one
 
 NOISE: dict[str, dict[str, Any]] = {
     "c0": {"noise": "distributed", "colluders": 0},
@@ -30,7 +31,7 @@ KEYS = ("owners", "tile", "epsilon", "noise")
 
 
 def grid(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The rows asked for, the ones that say most first."""
+    """The rows asked for."""
     for owners in map(int, given.owners.split(",")):
         for tile in map(int, given.tiles.split(",")):
             for epsilon in given.epsilons.split(","):

@@ -22,6 +22,7 @@ from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.statement import Statement
 from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.data.tiles import TileSet
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.examples import (
     Described,
@@ -47,6 +48,7 @@ from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.transcript.leaves import FeaturesLeaf
 
 SESSION_BYTES = 16
+Describer = Callable[[FeatureMap, TileSet, Progress], Described]
 
 
 @dataclass(slots=True)
@@ -99,6 +101,7 @@ def simulate(
     progress: Progress,
     on_ready: Callable[[Plan], None],
     ledgers: Path,
+    describer: Describer = describe,
     directory: Path | None = None,
 ) -> RunResult:
     """Run the whole federation in this process.
@@ -109,6 +112,7 @@ def simulate(
         progress: receives stages and steps.
         on_ready: called with the plan once all input has been accepted, before any release.
         ledgers: folder of the owners' ledgers.
+        describer: computes the descriptors of tiles; one that remembers saves time over many runs.
         directory: the run directory, which `on_ready` makes; None for no transcript.
 
     Raises:
@@ -136,7 +140,7 @@ def simulate(
     )
     on_ready(plan)
     clock.lap("calibrate")
-    described, tested = _describe(features, prepared, progress)
+    described, tested = _describe(features, prepared, progress, describer)
     clock.lap("features")
 
     held = dict(zip(prepared.names, prepared.owners, strict=True))
@@ -271,7 +275,7 @@ class _Evaluated:
 
 
 def _describe(
-    features: FeatureMap, prepared: Prepared, progress: Progress
+    features: FeatureMap, prepared: Prepared, progress: Progress, describer: Describer
 ) -> tuple[list[Described], _Evaluated]:
     """Descriptors of the owners' tiles, and of what is evaluated.
 
@@ -280,7 +284,7 @@ def _describe(
     whole = prepared.owners if prepared.ground is None else [prepared.ground]
     parts = [*whole, prepared.test]
     progress.stage("features", sum(steps(tiles) for tiles in parts))
-    *trained, test = [describe(features, tiles, progress) for tiles in parts]
+    *trained, test = [describer(features, tiles, progress) for tiles in parts]
     owners = trained
     if prepared.ground is not None:
         owners = [part_of(trained[0], tiles) for tiles in prepared.owners]
