@@ -19,11 +19,15 @@ from feddiff_secure.aggregation.centring import (
     released_centre,
 )
 from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.federation.context import round_context
 from feddiff_secure.federation.encrypted_training import delivered_model, train_encrypted
+from feddiff_secure.federation.local_model import LocalModel
 from feddiff_secure.federation.plan import Plan, make_plan
 from feddiff_secure.federation.plan_check import check_plan
 from feddiff_secure.federation.progress import Silent
+from feddiff_secure.federation.releases import releases
 from feddiff_secure.federation.round import Attempt, secure_sum
+from feddiff_secure.federation.topology_statement import ground_row
 from feddiff_secure.federation.training import Trained, train
 from tests.support.federations import CLASSES, Federation
 
@@ -280,3 +284,77 @@ def test_a_plan_with_blocks_is_read_back() -> None:
     text = plan.to_json().decode().replace('"columns":6', '"columns":6.5')
     with pytest.raises(ValueError, match="blocks"):
         Plan.from_json(text.encode())
+
+
+def test_no_two_releases_of_a_plan_share_a_context() -> None:
+    plan = plan_of(epsilon=8.0)
+    found = {
+        round_context(plan, phase, (index, 0), np.zeros((1, 1))).round_index
+        for phase, index in releases(plan)
+    }
+    assert len(found) == 1 + 1 + plan.rounds
+
+
+def test_split_ground_counts_both_owners_releases_of_the_mean() -> None:
+    plan = plan_of(epsilon=8.0, topology="split")
+    row, without = (
+        ground_row(plan, [event for event in plan.events() if event.phase != left_out])
+        for left_out in ("", "mean")
+    )
+    assert row is not None
+    assert without is not None
+    assert row.epsilon > without.epsilon
+
+
+def test_the_ground_row_takes_the_mean_as_two_sums_of_disjoint_columns() -> None:
+    plan = plan_of(epsilon=8.0, topology="split", owners=4)
+    mean = [plan.event("mean", 1)]
+    row = ground_row(plan, mean)
+    assert row is not None
+    twice = epsilon(mean * 2, shares=plan.calibrated_shares, delta=plan.delta)
+    assert row.epsilon == pytest.approx(twice, rel=1e-6)
+
+
+def test_the_sensitivity_of_the_mean_is_one_tile_of_norm_one_and_its_rounding() -> None:
+    plan = plan_of(epsilon=8.0)
+    grid = plan.grid("mean")
+    assert plan.event("mean", 1).sensitivity == grid.sensitivity
+    assert grid.sensitivity >= grid.scale + np.sqrt(FEATURES)
+    data = [held(i, tiles=1) for i in range(4)]
+    wild = [part.with_features(part.features * 1e3) for part in data]
+    federation = Federation.of(plan_of(epsilon=float("inf")), wild)
+    federation.agree()
+    attempt = Attempt("mean", 0, 0, np.zeros((CLASSES, FEATURES)))
+    total = secure_sum(federation.exchange, federation.registry, federation.plan, attempt)
+    assert np.linalg.norm(total) <= 4 * grid.sensitivity
+
+
+def test_observers_of_more_shares_face_a_single_holders_own_noise_in_the_mean() -> None:
+    plan = plan_of(epsilon=8.0, topology="mixed", holds="hsi,hsi,hsi,lidar")
+    assert plan.sole_std("mean") == plan.share("mean") * np.sqrt(plan.calibrated_shares)
+    shares = plan.calibrated_shares + 1
+    for event in plan.faced(plan.events(), shares):
+        alone = plan.sole_std(event.phase) / np.sqrt(shares)
+        expected = plan.share(event.phase) if event.phase == "count" else alone
+        assert event.share_std == expected
+
+
+def test_a_tile_that_is_not_finite_stays_out_of_centred_training() -> None:
+    features = psi(np.random.default_rng(0), 6)
+    features[0, 2] = np.nan
+    tile = np.array([0, 0, 1, 1, 2, 2])
+    examples = TileExamples.group(features, np.zeros(6, dtype=np.int64), tile)
+    moved = examples.with_features(examples.features + 1.0)
+    assert list(moved.finite) == [False, True, True]
+    assert np.array_equal(moved.labels, examples.labels)
+
+
+def test_an_owner_of_the_model_is_out_of_step_until_it_has_the_mean() -> None:
+    model = LocalModel(plan_of(epsilon=8.0))
+    assert model.in_step("count", 0)
+    model.apply(np.array([160]))
+    assert model.in_step("mean", 0)
+    assert not model.in_step("train", 0)
+    model.apply(np.zeros(FEATURES, dtype=np.int64))
+    assert model.in_step("train", 0)
+    assert model.query.shape == (CLASSES + 2, FEATURES)
