@@ -123,7 +123,7 @@ def test_who_takes_part_and_who_drops_out_is_in_clear() -> None:
     assert {m.party for m in attempt.sent["masked input"].values()} == set(result.survivors)
 
 
-def test_secret_sharing_computes_with_integers_whose_time_depends_on_their_value() -> None:
+def test_secret_sharing_computes_with_integers_of_python() -> None:
     """Constant time is not claimed of Shamir's scheme: its field is Python's integers."""
     shares = shamir.split(bytes(31) + b"\x01", 2, [1, 2, 3], SecureRandom())
     assert all(type(share.y) is int for share in shares)
