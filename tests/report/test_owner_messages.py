@@ -65,19 +65,21 @@ def listed(directory: Path, owner: str) -> list[Passed]:
     return owner_messages(directory, run, read_history(directory, run), owner)
 
 
+BARE: dict[str, Any] = {"epsilon": math.inf, "noise": "none", "rounds": 2}  # nothing to calibrate
 MODES: list[tuple[dict[str, Any], str]] = [
     ({}, "masked, noised"),
-    ({"key_agreement": "hybrid"}, "masked, noised"),
-    ({"aggregation": "encrypted"}, "masked and encrypted, noised"),
-    ({"aggregation": "encrypted", "custodian": True}, "masked and encrypted, noised"),
+    ({**BARE, "key_agreement": "hybrid"}, "masked, NOT noised"),
+    ({**BARE, "aggregation": "encrypted"}, "masked and encrypted, NOT noised"),
     (
-        {"aggregation": "encrypted", "custodian": True, "key_agreement": "hybrid"},
-        "masked and encrypted, noised",
+        {**BARE, "aggregation": "encrypted", "custodian": True, "key_agreement": "hybrid"},
+        "masked and encrypted, NOT noised",
     ),
-    ({"aggregation": "encrypted", "key_agreement": "hybrid"}, "masked and encrypted, noised"),
-    ({"aggregation": "plain", "noise": "local"}, "NOT masked, noised"),
-    ({"nominal_tiles": 90, "ring_bits": 64}, "masked, noised"),
-    ({"epsilon": math.inf, "noise": "none"}, "masked, NOT noised"),
+    (
+        {**BARE, "aggregation": "encrypted", "key_agreement": "hybrid"},
+        "masked and encrypted, NOT noised",
+    ),
+    ({**BARE, "aggregation": "plain"}, "NOT masked, NOT noised"),
+    ({**BARE, "nominal_tiles": 90, "ring_bits": 64}, "masked, NOT noised"),
 ]
 
 
@@ -123,6 +125,7 @@ def test_of_an_owner_that_drops_out_nothing_is_listed_that_the_log_does_not_show
         owners=4,
         dropouts=1,
         aggregation=aggregation,
+        **{**BARE, "rounds": 3},
     )
     for owner in ("owner-001", "owner-003", "owner-004"):
         found = listed(directory, owner)
@@ -152,7 +155,7 @@ def test_a_pruned_run_lists_the_same_messages(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     directory = tmp_path / "run"
-    recorded_run(monkeypatch, directory)
+    recorded_run(monkeypatch, directory, **BARE)
     before = listed(directory, "owner-002")
     run = read_run(first_leaf(directory), None)
     assert prune(directory, read_history(directory, run).manifest)

@@ -136,7 +136,7 @@ def parties(
                 folder / f"{name}.{config.holding}.jsonl",
                 owner=name,
                 holding=config.holding,
-                lifetime_epsilon=None,
+                lifetime_epsilon=config.lifetime_epsilon,
                 delta=config.delta,
                 tiles=bytes(32),
             )
