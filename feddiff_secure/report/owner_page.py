@@ -15,6 +15,7 @@ from typing import Any, Final
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
+from feddiff_secure.report.attack_tables import attack_tables
 from feddiff_secure.report.message_chart import message_chart
 
 MAP: Final = "map.png"
@@ -45,6 +46,7 @@ def owner_page(content: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
         escaped=_escaped,
         every=lambda direction: _every(content, direction),
         of_this_run=lambda attack: _claims_alike(content, attack),
+        tables=attack_tables,
         steps_ok=lambda step: _steps_ok(content, step),
         chart=Markup(message_chart(messages["by_kind"])) if messages else "",  # noqa: S704  # our own SVG
         images={name: _data_address(picture) for name, picture in pictures.items()},

@@ -307,6 +307,28 @@ def test_a_picture_that_is_none_is_not_shown(run: Path, tmp_path: Path) -> None:
     assert "img" not in Page.of(html).tags
 
 
+def test_the_known_results_of_attacks_are_tables_and_everything_else_is_folded_under_them(
+    run: Path, tmp_path: Path
+) -> None:
+    bound = {"method": "m", "epsilon": 0.25, "ceiling": None, "confidence": 0.95}
+    shot = {"observed": "update", "identified": 0.5, "chance": 0.01, "interval": [0.4, 0.6]}
+    content = {
+        **ATTACK,
+        "lower_bounds": [bound | {"guesses": 150, "right": 135}, bound, 7],
+        "attacks": [shot | {"verdict": HOSTILE}, shot | {"interval": [1], "verdict": "short"}],
+        "estimate": {"epsilon": [1]},
+        "membership_inference": "none",
+    }
+    folder = attacks(tmp_path / "attacks", content)
+    page = Page.of(report(run, tmp_path / "out", "--attacks", folder)[2])
+    paths = [path.removeprefix("attacks/0/content/") for _, path, _ in page.numbers]
+    assert paths.count("lower_bounds/0/right") == 2  # in the table, and under it
+    assert paths.count("attacks/0/interval/1") == 2
+    assert paths.count("lower_bounds/1/epsilon") == 1  # not all cells of its row are there
+    assert paths.count("attacks/1/identified") == 1
+    assert not page.tags & {"script", "u"}
+
+
 def test_an_attack_on_another_claim_or_one_that_refutes_it_is_said_to_be_so(
     run: Path, tmp_path: Path
 ) -> None:
