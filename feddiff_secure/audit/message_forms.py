@@ -149,16 +149,9 @@ class MessageForms:
         return UnmaskReply(_HASH, self.owner, own, keys).to_message()
 
     def decrypt_request(self, signers: Collection[str]) -> Message:
-        """What takes the masks off a sum: from the owners, or from a custodian."""
-        secret, contribution = bytes(SECRET_BYTES), bytes(CONTRIBUTION_BYTES)
-        contributions = {
-            dropped: {p: contribution for p in self.survivors if p < dropped}
-            for dropped in self.dropped
-        }
+        """What takes the masks off a sum, from which nobody dropped out after sharing."""
         opened = OpenedSecrets(
-            dict.fromkeys(self.survivors, secret),
-            dict.fromkeys(self.dropped, bytes(KEY_BYTES)),
-            contributions if self._hybrid else None,
+            dict.fromkeys(self.survivors, bytes(SECRET_BYTES)), {}, {} if self._hybrid else None
         )
         if self.plan.custodian is None:
             signatures = dict.fromkeys(sorted(signers), bytes(SIGNATURE_BYTES))

@@ -110,11 +110,16 @@ DROPPED = ("train", "advertise", "share", "mask", "consistency", "unmask")
 
 
 @pytest.mark.parametrize(
-    ("aggregation", "phase"),
-    [*(("masked", phase) for phase in DROPPED), ("encrypted", "share"), ("encrypted", "mask")],
+    ("aggregation", "phase", "agreement"),
+    [
+        *(("masked", phase, "x25519") for phase in DROPPED),
+        ("masked", "mask", "hybrid"),
+        ("encrypted", "share", "x25519"),
+        ("encrypted", "mask", "x25519"),
+    ],
 )
 def test_of_an_owner_that_drops_out_nothing_is_listed_that_the_log_does_not_show(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, phase: str, aggregation: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, phase: str, aggregation: str, agreement: str
 ) -> None:
     """The reply of owner-003 to one phase of the second release is lost."""
     directory = tmp_path / "run"
@@ -125,6 +130,7 @@ def test_of_an_owner_that_drops_out_nothing_is_listed_that_the_log_does_not_show
         owners=4,
         dropouts=1,
         aggregation=aggregation,
+        key_agreement=agreement,
         **{**BARE, "rounds": 3},
     )
     for owner in ("owner-001", "owner-003", "owner-004"):
@@ -137,6 +143,8 @@ def test_of_an_owner_that_drops_out_nothing_is_listed_that_the_log_does_not_show
                 assert sizes[key] > 0, key
                 sizes[key] -= 1
         left = {p for (d, p, _), count in sizes.items() if count and d == "sent"}
+        if aggregation == "masked":  # the opened secrets say who had shared
+            assert all(m.size is not None for m in known)
         # What is left over is of the owner that dropped out, and of messages listed without size.
         sizeless = {m.phase for m in found if m.direction is Direction.SENT and m.size is None}
         assert left <= sizeless | set(DROPPED[DROPPED.index(phase) :])

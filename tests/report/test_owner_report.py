@@ -329,6 +329,14 @@ def test_the_known_results_of_attacks_are_tables_and_everything_else_is_folded_u
     assert not page.tags & {"script", "u"}
 
 
+def test_pictures_for_which_a_page_has_no_room_are_left_out(run: Path, tmp_path: Path) -> None:
+    (run / "map.png").write_bytes(PNG + bytes(2_000_000))
+    folder = attacks(tmp_path / "attacks", picture=PNG + bytes(900_000))
+    _, content, html = report(run, tmp_path / "out", "--attacks", folder)
+    assert [picture["file"] for picture in content["pictures"]] == ["map.png"]
+    assert len(html.encode()) < MOST_BYTES
+
+
 def test_an_attack_on_another_claim_or_one_that_refutes_it_is_said_to_be_so(
     run: Path, tmp_path: Path
 ) -> None:
@@ -395,6 +403,18 @@ def test_an_owner_shows_its_own_ledger_alone(run: Path, tmp_path: Path) -> None:
     assert code == 6  # another's ledger under this one's name
     assert content["budget"] is None
     assert "not known here" in html
+
+
+def test_of_a_ledger_of_several_runs_this_runs_attempts_are_told_apart(tmp_path: Path) -> None:
+    books = tmp_path / "books"
+    for rounds in (1, 2):
+        config = small_config(epsilon=math.inf, noise="none", rounds=rounds)
+        finished_run(tmp_path / f"run{rounds}", config, ledgers=books)
+    code, content, _ = report(tmp_path / "run1", tmp_path / "out", "--ledger", str(books))
+    assert code == 0
+    assert (content["budget"]["plans"], content["budget"]["attempts"]) == (2, 5)
+    spent = {row["phase"]: row["spent"] for row in content["budget"]["this_run"]}
+    assert spent == {"count": 1, "train": 1}
 
 
 def test_what_could_not_be_recomputed_is_not_called_verified(run: Path, tmp_path: Path) -> None:
