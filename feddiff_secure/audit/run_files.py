@@ -79,9 +79,14 @@ def _code(predicate: Mapping[str, Any]) -> str:
         isinstance(code, dict) and set(code) == {"version", "sha256"}, "no code version is attested"
     )
     require(isinstance(environment, dict), "no environment is attested")
-    same = code == {"version": __version__, "sha256": code_digest().hex()}
+    own = code_digest().hex()
+    same = code == {"version": __version__, "sha256": own}
     return (
         f"code {code['version']} ({str(code['sha256'])[:16]}), "
-        + ("the same as this verifier's" if same else f"this verifier is another: {__version__}")
+        + (
+            "the same as this verifier's"
+            if same
+            else f"this verifier's is {__version__} ({own[:16]})"
+        )
         + f"; Python {environment.get('python')} on {environment.get('system')}"
     )

@@ -75,6 +75,7 @@ class Run:
     def play(self, monkeypatch: pytest.MonkeyPatch) -> Run:
         """All rounds."""
         parties = (self.federation.exchange, self.federation.registry, self.plan)
+        transcript = self.federation.transcription()
         if self.plan.aggregation == "encrypted":
             apply = LocalModel.apply
 
@@ -83,7 +84,9 @@ class Run:
                 apply(model, total)
 
             monkeypatch.setattr(LocalModel, "apply", seen)
-            train_encrypted(*parties, log=lambda _line: None, progress=Silent())
+            train_encrypted(
+                *parties, log=lambda _line: None, progress=Silent(), transcript=transcript
+            )
             return self
         train(
             *parties,
@@ -91,6 +94,7 @@ class Run:
             log=lambda _line: None,
             progress=Silent(),
             on_sum=lambda _attempt, total: self.totals.append(total),
+            transcript=transcript,
         )
         shown = [sent.request for sent in self.federation.exchange.replies("train")]
         by_round = [message for message in shown if message["phase"] == "train"]
@@ -174,6 +178,9 @@ def test_the_coordinator_of_an_encrypted_run_has_nothing_of_the_sum(
             "kind", "context", "party", "survivors", "self_shares", "dropped", "key_shares",
         },
         "decrypt": {"kind", "context", "party", "sum_digest", "signature"},
+        "roster": {"signature"},
+        "witness": {"key_id", "signature"},
+        "end": {"entries", "head", "model", "signature"},
     }  # fmt: skip
     assert {sent.phase for sent in exchange.sent} == set(fields)
     for sent in exchange.sent:

@@ -45,6 +45,9 @@ LEAVES: dict[str, set[str]] = {
         "kind", "context", "party", "survivors", "self_shares", "dropped", "key_shares",
     },
     "fused": {"received"},
+    "roster": {"signature"},
+    "witness": {"key_id", "signature"},
+    "end": {"entries", "head", "model", "signature"},
 }  # fmt: skip
 """What may leave an owner, by phase: none of these fields but `vector` is as long as the data."""
 
@@ -64,6 +67,7 @@ def run(plan: Plan, federation: Federation) -> NDArray[np.float64]:
         check_count=lambda _tiles: None,
         log=lambda _line: None,
         progress=Silent(),
+        transcript=federation.transcription(),
     )
     return trained.weights
 
@@ -80,6 +84,8 @@ def vectors(messages: list[Message]) -> list[NDArray[np.uint32]]:
 def test_every_message_of_a_split_run_is_uniform_or_a_key_a_share_or_a_signature() -> None:
     plan, federation, held = split(math.inf)
     weights = run(plan, federation)
+    predicting = {"prediction", "scores", "fused"}
+    assert {sent.phase for sent in federation.exchange.sent} == set(LEAVES) - predicting
     for sent in federation.exchange.sent:
         assert set(sent.reply) == LEAVES[sent.phase], sent.phase
         for name, value in sent.reply.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,12 +16,16 @@ from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.federation.custodian import CustodianIdentity, CustodianNode
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan, make_plan
+from feddiff_secure.federation.transcription import LogKeeper, Transcription
+from feddiff_secure.transcript.leaves import FeaturesLeaf
+from feddiff_secure.transcript.witness import MemoryStore, OwnerWitness
 from feddiff_secure.transport.exchange import Message, Party
 from feddiff_secure.transport.inprocess import InProcessExchange
 from tests.support.ledgers import fresh_ledger
 
 CLASSES = 3
 FEATURES = 8
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def examples(seed: int, tiles: int = 30, most: int = 4) -> TileExamples:
@@ -48,12 +54,16 @@ class Federation:
     registry: Registry
     owners: dict[str, Owner]
     exchange: RecordingExchange
+    keys: dict[str, IdentityKey]
+    coordinator: IdentityKey
+    custodians: Registry | None
 
     @classmethod
     def of(cls, plan: Plan, data: list[TileExamples] | None = None) -> Federation:
         """A federation whose owners hold `data` (random tiles by default)."""
         keys = {name: IdentityKey.generate(SecureRandom()) for name in plan.owners}
         registry = Registry({name: key.public for name, key in keys.items()})
+        coordinator = IdentityKey.generate(SecureRandom())
         custodians, others = None, {}
         if plan.custodian is not None:
             key = IdentityKey.generate(SecureRandom())
@@ -70,10 +80,21 @@ class Federation:
                 SecureRandom(),
                 ledger=fresh_ledger(),
                 custodians=custodians,
+                witness=OwnerWitness(name, keys[name], registry, coordinator.public, MemoryStore()),
             )
             for name, part in zip(plan.owners, held, strict=True)
         }
-        return cls(plan, registry, owners, RecordingExchange(owners, others))
+        exchange = RecordingExchange(owners, others)
+        return cls(plan, registry, owners, exchange, keys, coordinator, custodians)
+
+    def transcription(self, directory: Path | None = None) -> Transcription:
+        """A log of the run, by default in a folder that goes away with the process."""
+        if directory is None:
+            _KEPT.append(tempfile.TemporaryDirectory(prefix="run-"))
+            directory = Path(_KEPT[-1].name)
+        public = FeaturesLeaf({"format": "none"}, "pixel", (), None)
+        keeper = LogKeeper(directory, self.coordinator, public, self.custodians)
+        return Transcription(keeper, self.plan, self.registry, self.exchange)
 
     def agree(self, plan: Plan | None = None) -> dict[str, Message]:
         """Offer a plan to all owners."""

@@ -128,7 +128,7 @@ def parties(
         who = CustodianIdentity(plan.custodian, key, registry)
         others = {plan.custodian: CustodianNode(who, SecureRandom())}
     folder = ledgers or directory / "ledger"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     books, owners = {}, {}
     for index, name in enumerate(plan.owners):
         books[name] = stack.enter_context(
@@ -136,7 +136,7 @@ def parties(
                 folder / f"{name}.{config.holding}.jsonl",
                 owner=name,
                 holding=config.holding,
-                lifetime_epsilon=None,
+                lifetime_epsilon=config.lifetime_epsilon,
                 delta=config.delta,
                 tiles=bytes(32),
             )
