@@ -61,7 +61,9 @@ def prove(
     owner: Annotated[str, typer.Option(help="The owner.")],
     round_: Annotated[int, typer.Option("--round", help="The round, from 0.", min=0)],
     out: Annotated[Path, typer.Option(help="Proof to write, new: .tlog-proof.")],
-    phase: Annotated[str, typer.Option(help="The phase of the round: train, mean or count.")] = "train",
+    phase: Annotated[
+        str, typer.Option(help="The phase of the round: train, mean or count.")
+    ] = "train",
 ) -> None:
     """Write one file that shows whether an owner's vector is in a round's sum.
 

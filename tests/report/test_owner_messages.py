@@ -80,6 +80,8 @@ MODES: list[tuple[dict[str, Any], str]] = [
     ),
     ({**BARE, "aggregation": "plain"}, "NOT masked, NOT noised"),
     ({**BARE, "nominal_tiles": 90, "ring_bits": 64}, "masked, NOT noised"),
+    ({**BARE, "centring": True}, "masked, NOT noised"),
+    ({**BARE, "aggregation": "encrypted", "centring": True}, "masked and encrypted, NOT noised"),
 ]
 
 
@@ -102,7 +104,7 @@ def test_every_message_is_listed_in_its_order_with_its_size_and_its_hash(
         vectors = [m for m in found if m.is_vector]
         assert {m.protection for m in vectors} == {protection}
         assert {m.phase for m in vectors} <= {"mask", "plain"}
-        assert len(vectors) == plan.rounds + (plan.nominal_tiles is None)
+        assert len(vectors) == sum(plan.phases.values())
         assert all(m.sha256 is not None for m in vectors)
 
 

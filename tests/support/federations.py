@@ -12,6 +12,7 @@ import numpy as np
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
+from feddiff_secure.aggregation.centring import Block
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.federation.custodian import CustodianIdentity, CustodianNode
 from feddiff_secure.federation.owner import Owner
@@ -25,6 +26,12 @@ from tests.support.ledgers import fresh_ledger
 
 CLASSES = 3
 FEATURES = 8
+BLOCKS = (
+    Block("hsi", FEATURES - 1, 0.9, constant=False),
+    Block("hsi", 1, 0.1, constant=True),
+)
+"""A layout for plans that release the mean; the examples' last column is no constant, which no
+sum minds."""
 _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
@@ -38,11 +45,17 @@ def examples(seed: int, tiles: int = 30, most: int = 4) -> TileExamples:
     return TileExamples.group(psi / np.linalg.norm(psi, axis=1, keepdims=True), labels, tile)
 
 
-def plan_for(config: RunConfig, owners: int = 4) -> Plan:
+def plan_for(config: RunConfig, owners: int = 4, blocks: tuple[Block, ...] | None = None) -> Plan:
     """A plan over `owners` owners with the small dimensions used here."""
     names = tuple(f"owner-{i:03d}" for i in range(1, owners + 1))
     return make_plan(
-        config, session=bytes(16), owners=names, tile=1, classes=CLASSES, features=FEATURES
+        config,
+        session=bytes(16),
+        owners=names,
+        tile=1,
+        classes=CLASSES,
+        features=FEATURES,
+        blocks=blocks,
     )
 
 

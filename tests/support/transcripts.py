@@ -32,7 +32,7 @@ from feddiff_secure.transcript.leaves import FeaturesLeaf
 from feddiff_secure.transcript.witness import MemoryStore, OwnerWitness
 from feddiff_secure.transport.exchange import Message, Party
 from feddiff_secure.transport.inprocess import InProcessExchange
-from tests.support.federations import FEATURES, examples, plan_for
+from tests.support.federations import BLOCKS, FEATURES, examples, plan_for
 
 Tamper = Callable[[str, str, Message], Message]
 DESCRIPTION: dict[str, Any] = {
@@ -103,8 +103,9 @@ class Parties:
 
 
 def small_config(**options: Any) -> RunConfig:
-    """Three owners and rounds, δ for a few tiles."""
-    return RunConfig(**{"rounds": 3, "owners": 3, "delta": 1e-4, "colluders": 0, **options})
+    """Three owners and rounds, δ for a few tiles; no mean unless it is asked for."""
+    small = {"rounds": 3, "owners": 3, "delta": 1e-4, "colluders": 0, "centring": False}
+    return RunConfig(**{**small, **options})
 
 
 def parties(
@@ -117,7 +118,7 @@ def parties(
     ledgers: Path | None = None,
 ) -> Parties:
     """Everybody, their ledgers open until `stack` closes."""
-    plan = plan_for(config, config.owners)
+    plan = plan_for(config, config.owners, BLOCKS if config.centring else None)
     keys = {name: IdentityKey.generate(SecureRandom()) for name in plan.owners}
     coordinator = IdentityKey.generate(SecureRandom())
     registry = Registry({name: key.public for name, key in keys.items()})

@@ -44,8 +44,20 @@ def statuses(directory: Path, **options: Any) -> list[str]:
         ({"key_agreement": "hybrid"}, []),
         ({"ring_bits": 64}, []),
         ({}, []),
+        ({"epsilon": 8.0, "nominal_tiles": None, "centring": True}, []),
+        ({"aggregation": "encrypted", "centring": True}, [3, 4]),
     ],
-    ids=["masked", "encrypted", "custodian", "plain", "hybrid", "ring of 64 bits", "baseline"],
+    ids=[
+        "masked",
+        "encrypted",
+        "custodian",
+        "plain",
+        "hybrid",
+        "ring of 64 bits",
+        "baseline",
+        "masked with a mean",
+        "encrypted with a mean",
+    ],
 )
 def test_a_run_verifies(options: dict[str, Any], partly: list[int], tmp_path: Path) -> None:
     # Without noise, so that seconds of accounting do not repeat, but for the first.
