@@ -15,13 +15,16 @@ and d its columns, both public,
     a_b² = r_b / (r_b − ‖m_b‖²)             (E‖ψ_b − m_b‖² = r_b − ‖m_b‖² at the true mean)
     ψ_b ← a_b (ψ_b − m_b)                   where the modality is there; elsewhere 0 stays 0
 
-All of it is post-processing of S. The trained module is *folded* back afterwards: as
-W·a(ψ − m) = (aW)ψ − (aW)m, the scores are those of other weights on ψ itself, with the last term in
-the column of the constant. So nothing but the training knows that ψ was centred.
+All of it is post-processing of S, repeated by verifiers and, in encrypted mode, by every owner. So
+it has to give the same bits on every machine: elementwise arithmetic and exactly rounded sums, no
+BLAS. The trained module is *folded* back afterwards: as W·a(ψ − m) = (aW)ψ − (aW)m, the scores are
+those of other weights on ψ itself, with the last term in the column of the constant. So nothing but
+the training knows that ψ was centred.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -110,10 +113,10 @@ def released_centre(
         held = values[constants[block.modality]] / np.sqrt(share[block.modality])
         tiles = max(1.0, float(held))
         mean = values[at] / tiles
-        squared = float(mean @ mean)
-        noise = float(np.sum(np.square(noise_std[at] / (scale * tiles))))
+        squared = _sum(np.square(mean))
+        noise = _sum(np.square(noise_std[at] / (scale * tiles)))
         mean = mean * (max(0.0, 1 - noise / squared) if squared > 0 else 0.0)
-        spread = block.share - float(mean @ mean)
+        spread = block.share - _sum(np.square(mean))
         centre[0, at] = mean
         centre[1, at] = np.sqrt(block.share / max(spread, _LEAST_SPREAD * block.share))
     return centre
@@ -137,6 +140,11 @@ def folded(weights: Array, centre: Array, blocks: Sequence[Block]) -> Array:
     share = {b.modality: b.share for b in blocks if b.constant}
     for block, at in columns_of(blocks):
         if not block.constant:
-            taken_off = out[:, at] @ centre[0, at]
+            taken_off = np.array([_sum(row) for row in out[:, at] * centre[0, at]])
             out[:, constants[block.modality]] -= taken_off / np.sqrt(share[block.modality])
     return out
+
+
+def _sum(values: Array) -> float:
+    """The sum, rounded once: the same in any order, on any machine."""
+    return math.fsum(values.tolist())
