@@ -14,7 +14,8 @@ from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.ledger.ledger import Ledger
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.federation.owner import Owner
-from feddiff_secure.federation.plan import Plan, make_plan
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.round import Attempt, secure_sum
 from feddiff_secure.transport.inprocess import InProcessExchange
 

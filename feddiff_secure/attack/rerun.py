@@ -15,7 +15,8 @@ from feddiff_secure.config.load import load_config
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import DataError, UsageError
 from feddiff_secure.federation.examples import blocks_of, describe, labelled_examples, steps
-from feddiff_secure.federation.plan import Plan, make_plan
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.prepare import prepare
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.model.psi import FeatureMap

@@ -15,7 +15,8 @@ from feddiff_secure.aggregation.centring import CENTRE_ROWS, folded, released_ce
 from feddiff_secure.aggregation.update import Iterates, UpdateRule
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.context import model_hash
-from feddiff_secure.federation.plan import Plan, check_room
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.plan_making import check_room
 from feddiff_secure.federation.step_size import update_rule
 
 

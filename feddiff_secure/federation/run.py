@@ -34,7 +34,8 @@ from feddiff_secure.federation.examples import (
     steps,
 )
 from feddiff_secure.federation.ledgers import largest_epsilon, run_ledgers, witness_stores
-from feddiff_secure.federation.plan import Plan, make_plan
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.prepare import Prepared, prepare
 from feddiff_secure.federation.preprocessing import check_preprocessing
 from feddiff_secure.federation.progress import Progress

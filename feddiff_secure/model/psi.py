@@ -14,8 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +32,7 @@ from feddiff_secure.model.embedding import OUTPUTS, SpectralEmbedding, shipped_e
 from feddiff_secure.model.features import FEATURES, hsi_features, lidar_features
 from feddiff_secure.model.gaps import filled
 from feddiff_secure.model.inputs import height_and_intensity
+from feddiff_secure.model.kernels import CONSTANT_SHARE, KERNELS, Columns, kinds_of, scale_of
 from feddiff_secure.model.prior import Prior, load_prior
 from feddiff_secure.model.projection import FourierProjection
 from feddiff_secure.model.wavelengths import Resampling, resampling
@@ -46,55 +46,10 @@ FORMAT = 3
 PART_FEATURES = 512  # random Fourier features a part
 
 
-class Kernel(NamedTuple):
-    """How a source is expanded.
-
-    Attributes:
-        scale: inverse width. A wide kernel puts a class's pixels close together, which is what
-            survives noise; a narrow one tells similar classes apart.
-        weight: of its squared norm, relative to the other parts'.
-    """
-
-    scale: float
-    weight: float
-
-
-KERNELS: Mapping[tuple[str, str], Kernel] = MappingProxyType(
-    {
-        ("hsi", "descriptor"): Kernel(0.7, 2.0),
-        ("hsi", "tile"): Kernel(1.5, 1.0),
-        ("hsi", "diffusion"): Kernel(2.0, 0.5),
-        ("hsi", "embedding"): Kernel(4.5, 2.0),
-        ("lidar", "descriptor"): Kernel(6.0, 1.0),  # over √C: more channels lie further apart
-        ("lidar", "diffusion"): Kernel(2.0, 1.0),
-    }
-)
-"""The kernel of every source (docs/results.md says how they were chosen). `tile` parts describe
-the tile's mean spectrum."""
-CONSTANT_SHARE = 1 / 16
-"""Squared norm of a modality's constant: the column that says that the modality is there. What is
-released of it is the number of tiles with the modality, in steps of a quarter of a tile."""
-
 VALID = "valid"
 """Beside the sources of a modality of which pixels are missing: which ones are there, (rows, 1)."""
 
 _HINT = "the model file is damaged, or was made by another version or with another prior"
-
-
-class Columns(NamedTuple):
-    """Some columns of ψ: a part or a constant.
-
-    Attributes:
-        modality: "hsi" or "lidar".
-        columns: how many.
-        share: their squared norm in a pixel that has the modality.
-        constant: whether it is the constant of its modality.
-    """
-
-    modality: str
-    columns: int
-    share: float
-    constant: bool
 
 
 @dataclass(frozen=True)
@@ -181,7 +136,7 @@ class FeatureMap:
         Raises:
             DataError: a shipped prior, or the embedding, is missing or damaged.
         """
-        kinds = _kinds(layout, tile, learned=learned)
+        kinds = kinds_of(layout, tile, learned=learned)
         needed = {modality for modality, source in kinds if source == "diffusion"}
         loaded = {m: (priors or {}).get(m) or load_prior(m) for m in sorted(needed)}
         parts = tuple(
@@ -192,7 +147,7 @@ class FeatureMap:
                     seed=(seed, list(KERNELS).index((modality, source)), 0),
                     inputs=_inputs(layout, modality, source, learned=learned),
                     features=PART_FEATURES,
-                    scale=_scale(layout, modality, source),
+                    scale=scale_of(layout, modality, source),
                 ),
             )
             for modality, source in kinds
@@ -314,7 +269,7 @@ class FeatureMap:
             found["diffusion"] = self._hsi_diffusion(rows)
         if "diffusion" in wanted and modality == "lidar":
             known = height_and_intensity(layout.channels)
-            assert known is not None  # `_kinds` gives unknown layouts no diffusion part
+            assert known is not None  # `kinds_of` gives unknown layouts no diffusion part
             heights = values[:, list(known)]
             heights = heights if valid is None else filled(heights, valid)
             found["diffusion"] = lidar_features(self.priors["lidar"], heights)
@@ -384,31 +339,6 @@ class FeatureMap:
             if described.get(key) != fields.get(key):
                 raise DataError(f"feature map: {key} is not what this installation has", _HINT)
         return rebuilt
-
-
-def _kinds(layout: SensorLayout, tile: int, *, learned: bool) -> list[tuple[str, str]]:
-    """Which parts a layout has."""
-    kinds: list[tuple[str, str]] = []
-    if layout.get("hsi") is not None:
-        kinds += [("hsi", s) for s in (("embedding", "diffusion") if learned else ("descriptor",))]
-        if tile > 1:
-            kinds += [("hsi", "tile")]
-    lidar = layout.get("lidar")
-    if lidar is not None:
-        kinds += [("lidar", "descriptor")]
-        if learned and height_and_intensity(lidar.channels) is not None:
-            kinds += [("lidar", "diffusion")]
-    return kinds
-
-
-def _scale(layout: SensorLayout, modality: str, source: str) -> float:
-    """The inverse kernel width of a source."""
-    found = layout.get(modality)
-    assert found is not None
-    scale = KERNELS[modality, source].scale
-    if (modality, source) == ("lidar", "descriptor"):
-        return scale / math.sqrt(len(found.channels))
-    return scale
 
 
 def _inputs(layout: SensorLayout, modality: str, source: str, *, learned: bool) -> int:

@@ -29,7 +29,8 @@ from feddiff_privacy.clipping import TileExamples
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.federation.context import round_context
 from feddiff_secure.federation.owner import Owner
-from feddiff_secure.federation.plan import Plan, make_plan
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.transport.exchange import REFUSED, Message
 from tests.support.ledgers import fresh_ledger
 

@@ -19,7 +19,8 @@ from feddiff_secure.attack.canary_audit import CanaryFindings, CanaryScores, ass
 from feddiff_secure.attack.observer import ObservedFederation, View
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
-from feddiff_secure.federation.plan import Plan, make_plan
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.federation.round import Attempt, secure_sum
 

@@ -22,8 +22,9 @@ from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.federation.context import round_context
 from feddiff_secure.federation.encrypted_training import delivered_model, train_encrypted
 from feddiff_secure.federation.local_model import LocalModel
-from feddiff_secure.federation.plan import Plan, make_plan
+from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_check import check_plan
+from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.federation.releases import releases
 from feddiff_secure.federation.round import Attempt, secure_sum

@@ -20,7 +20,8 @@ from feddiff_secure.federation.custodian import CustodianIdentity, CustodianNode
 from feddiff_secure.federation.encrypted_round import EncryptedAttempt, encrypted_sum
 from feddiff_secure.federation.encrypted_training import delivered_model, train_encrypted
 from feddiff_secure.federation.owner import Owner
-from feddiff_secure.federation.plan import CUSTODIAN, Plan
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.plan_making import CUSTODIAN
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.transport.exchange import REFUSED, Message
 from tests.support.federations import Federation, examples, plan_for

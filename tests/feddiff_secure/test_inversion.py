@@ -23,7 +23,8 @@ from feddiff_secure.attack.public_tiles import public_tiles
 from feddiff_secure.attack.reconstruction import InversionScore, Reconstruction, candidate_count
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import DataError, UsageError
-from feddiff_secure.federation.plan import Plan, make_plan
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.model.projection import FourierProjection
 

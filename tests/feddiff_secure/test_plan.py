@@ -11,8 +11,9 @@ from feddiff_privacy.accountant import epsilon
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.adversaries import CALIBRATED, adversaries
-from feddiff_secure.federation.plan import Plan, check_room
+from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_check import check_plan
+from feddiff_secure.federation.plan_making import check_room
 from tests.support.federations import Federation, plan_for, with_shares_for
 
 

@@ -15,7 +15,7 @@ from feddiff_secure.attack.shadows import (
 )
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
-from feddiff_secure.federation.plan import make_plan
+from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.progress import Silent
 
 CLASSES, FEATURES = 3, 128

@@ -16,7 +16,8 @@ from feddiff_secure.aggregation.centring import Block
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.federation.custodian import CustodianIdentity, CustodianNode
 from feddiff_secure.federation.owner import Owner
-from feddiff_secure.federation.plan import Plan, make_plan
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.transcription import LogKeeper, Transcription
 from feddiff_secure.transcript.leaves import FeaturesLeaf
 from feddiff_secure.transcript.witness import MemoryStore, OwnerWitness

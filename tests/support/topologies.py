@@ -13,7 +13,8 @@ from feddiff_privacy.clipping import TileExamples
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.hdf5_writer import write_scene
 from feddiff_secure.data.scene import Affine, Dataset, Modality, Scene
-from feddiff_secure.federation.plan import Plan, make_plan
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.plan_making import make_plan
 from scripts.make_tiny_table import tiny_table
 
 CLASSES = 3

@@ -1,0 +1,82 @@
+"""What ψ is made of: which sources a layout has, and the kernel and weight of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from feddiff_secure.data.layout import SensorLayout
+from feddiff_secure.model.inputs import height_and_intensity
+
+
+class Kernel(NamedTuple):
+    """How a source is expanded.
+
+    Attributes:
+        scale: inverse width. A wide kernel puts a class's pixels close together, which is what
+            survives noise; a narrow one tells similar classes apart.
+        weight: of its squared norm, relative to the other parts'.
+    """
+
+    scale: float
+    weight: float
+
+
+KERNELS: Mapping[tuple[str, str], Kernel] = MappingProxyType(
+    {
+        ("hsi", "descriptor"): Kernel(0.7, 2.0),
+        ("hsi", "tile"): Kernel(1.5, 1.0),
+        ("hsi", "diffusion"): Kernel(2.0, 0.5),
+        ("hsi", "embedding"): Kernel(4.5, 2.0),
+        ("lidar", "descriptor"): Kernel(6.0, 1.0),  # over √C: more channels lie further apart
+        ("lidar", "diffusion"): Kernel(2.0, 1.0),
+    }
+)
+"""The kernel of every source (docs/results.md says how they were chosen). `tile` parts describe
+the tile's mean spectrum."""
+CONSTANT_SHARE = 1 / 16
+"""Squared norm of a modality's constant: the column that says that the modality is there. In the
+released mean each tile with the modality adds its root, a quarter, there."""
+
+
+class Columns(NamedTuple):
+    """Some columns of ψ: a part or a constant.
+
+    Attributes:
+        modality: "hsi" or "lidar".
+        columns: how many.
+        share: their squared norm in a pixel that has the modality.
+        constant: whether it is the constant of its modality.
+    """
+
+    modality: str
+    columns: int
+    share: float
+    constant: bool
+
+
+def kinds_of(layout: SensorLayout, tile: int, *, learned: bool) -> list[tuple[str, str]]:
+    """Which parts a layout has."""
+    kinds: list[tuple[str, str]] = []
+    if layout.get("hsi") is not None:
+        kinds += [("hsi", s) for s in (("embedding", "diffusion") if learned else ("descriptor",))]
+        if tile > 1:
+            kinds += [("hsi", "tile")]
+    lidar = layout.get("lidar")
+    if lidar is not None:
+        kinds += [("lidar", "descriptor")]
+        if learned and height_and_intensity(lidar.channels) is not None:
+            kinds += [("lidar", "diffusion")]
+    return kinds
+
+
+def scale_of(layout: SensorLayout, modality: str, source: str) -> float:
+    """The inverse kernel width of a source."""
+    found = layout.get(modality)
+    assert found is not None
+    scale = KERNELS[modality, source].scale
+    if (modality, source) == ("lidar", "descriptor"):
+        return scale / math.sqrt(len(found.channels))
+    return scale
