@@ -6,6 +6,7 @@ owner agrees to (`[policy]`); the coordinator neither sends nor sees any of it.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from feddiff_secure.node.settings_fields import NODE_FIELDS, POLICY_FIELDS, chec
 
 MOST_BYTES = 1 << 16  # of a settings file
 VERSION = 1
+REVIEW_VARIABLE = "FEDDIFF_NODE_REVIEW"
+"""Set to 1 in the environment it turns review on, whatever the file says; nothing turns it off."""
 _PART = re.compile(r"([1-9][0-9]{0,2}) of ([1-9][0-9]{0,2})", re.ASCII)
 
 
@@ -133,7 +136,7 @@ def _settings(path: Path, node: dict[str, Any], bounds: dict[str, Any]) -> NodeS
         passphrase_file=found("passphrase_file"),
         registry=registry,
         custodians=found("custodians"),
-        review=node["review"],
+        review=node["review"] or os.environ.get(REVIEW_VARIABLE) == "1",
         pending=pending,
         review_timeout=float(node["review_timeout_s"]),
         policy=policy,

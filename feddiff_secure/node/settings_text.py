@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 
-def settings_text(identity: str) -> str:
+def settings_text(identity: str, passphrase_file: str | None = None) -> str:
     """Commented TOML of careful settings.
 
     Args:
         identity: path of the identity file, as the settings file should name it.
+        passphrase_file: alike; None where the key is not sealed.
     """
-    return _TEXT.replace("IDENTITY", identity.replace("\\", "\\\\").replace('"', '\\"'))
+    text = _TEXT.replace("IDENTITY", _escaped(identity))
+    if passphrase_file is None:
+        return text
+    line = f'passphrase_file = "{_escaped(passphrase_file)}"     # mode 0600'
+    return text.replace(_UNSEALED, line)
+
+
+def _escaped(path: str) -> str:
+    return path.replace("\\", "\\\\").replace('"', '\\"')
+
+
+_UNSEALED = '# passphrase_file = "passphrase"   # mode 0600; only where the key is sealed'
 
 
 _TEXT = """\

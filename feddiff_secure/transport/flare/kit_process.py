@@ -16,6 +16,7 @@ import fcntl
 import os
 import runpy
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,7 @@ from nvflare.private.fed.client.training_cmds import (
 
 LOCK: Final = "process.lock"
 ALREADY_RUNNING: Final = 3  # exit code
+_PATIENCE: Final = 2.0  # seconds: whoever asks whether a kit runs holds its lock for a moment
 _KEPT: Final = (
     AbortAppProcessor,
     AbortTaskProcessor,
@@ -64,11 +66,16 @@ def keep_needed_commands() -> None:
 def take_lock(kit: Path) -> int | None:
     """Lock a kit and write this process's number into it; None where another process runs it."""
     descriptor = os.open(kit / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > until:
+                os.close(descriptor)
+                return None
+            time.sleep(0.05)
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor
