@@ -103,7 +103,8 @@ def abort(kit: Path, job: str) -> None:
 
 def _state(meta: dict[str, Any]) -> JobState:
     details = meta.get("job_deploy_detail") or []
-    said = tuple(" ".join(str(line).split())[:LONGEST_DETAIL] for line in details)
+    lines = (" ".join(str(line).split()).replace("NVFLARE_ERROR: ", "") for line in details)
+    said = tuple(line[:LONGEST_DETAIL] for line in lines)
     job, name, status = (str(meta.get(key, "")) for key in ("job_id", "name", "status"))
     return JobState(job, name, status, said)
 
