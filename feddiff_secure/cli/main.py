@@ -11,9 +11,11 @@ import typer
 from feddiff_secure.cli.audit_command import audit_app
 from feddiff_secure.cli.budget_command import budget
 from feddiff_secure.cli.console import print_error
+from feddiff_secure.cli.federation_commands import abort, coordinator_app, status
 from feddiff_secure.cli.inspect_command import data_app
 from feddiff_secure.cli.node_command import node_app
 from feddiff_secure.cli.predict_command import predict
+from feddiff_secure.cli.provision_command import provision_app
 from feddiff_secure.cli.run_command import run
 from feddiff_secure.errors import FeddiffError
 from feddiff_secure.version import __version__
@@ -32,6 +34,10 @@ app.command()(budget)
 app.add_typer(audit_app, name="audit")
 app.add_typer(data_app, name="data")
 app.add_typer(node_app, name="node")
+app.add_typer(provision_app, name="provision")
+app.add_typer(coordinator_app, name="coordinator")
+app.command()(status)
+app.command()(abort)
 
 INTERRUPTED = 130
 

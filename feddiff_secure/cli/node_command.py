@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +15,12 @@ from feddiff_crypto.identity_file import (
     write_identity,
 )
 from feddiff_crypto.keys import IdentityKey, is_party_name
-from feddiff_crypto.protected_file import PUBLIC_MODE, write_new
+from feddiff_crypto.protected_file import PRIVATE_MODE, PUBLIC_MODE, write_new
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_crypto.rotation import Rotation, parse_rotation
 from feddiff_secure.cli.console import print_json
 from feddiff_secure.cli.crypto_errors import as_user_errors
+from feddiff_secure.cli.node_service_command import register
 from feddiff_secure.cli.passphrase import read_passphrase
 from feddiff_secure.cli.registry_command import registry_app
 from feddiff_secure.errors import UsageError
@@ -29,6 +31,7 @@ node_app = typer.Typer(
     rich_markup_mode=None,
 )
 node_app.add_typer(registry_app, name="registry")
+register(node_app)
 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 _Passphrase = Annotated[
@@ -49,17 +52,26 @@ def init(
         "identity.key"
     ),
     passphrase_file: _Passphrase = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="Also write the node's settings, commented, into this new file."),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Make an identity key, write it with mode 0600, and print its fingerprint."""
     if not is_party_name(name):
         raise UsageError(f"{name!r} is not a party name", "use 1 to 64 letters, digits, . _ -")
-    _refuse_existing(out)
+    for path in (out, *([] if settings is None else [settings])):
+        _refuse_existing(path)
     with as_user_errors():
         random = SecureRandom()
         passphrase = read_passphrase(passphrase_file)
         _write(out, name, IdentityKey.generate(random), passphrase, random)
-        _print(_described(read_identity(out), out), as_json)
+        described = _described(read_identity(out), out)
+        if settings is not None:
+            _write_settings(settings, out, passphrase_file)
+            described["settings"] = str(settings)
+        _print(described, as_json)
 
 
 @node_app.command()
@@ -114,6 +126,19 @@ def _write(
         write_identity(path, name, key, passphrase, random)
     except FileRefusedError as error:  # the option's value is at fault, not a data file
         raise UsageError(str(error), "give another path") from error
+
+
+def _write_settings(path: Path, identity: Path, passphrase_file: Path | None) -> None:
+    from feddiff_secure.node.settings_text import settings_text  # noqa: PLC0415
+
+    folder = path.absolute().parent
+    named = [
+        None if one is None else os.path.relpath(one.absolute(), folder)
+        for one in (identity, passphrase_file)
+    ]
+    assert named[0] is not None
+    text = settings_text(named[0], named[1])
+    write_new(path, text.encode(), mode=PRIVATE_MODE, check=bytes.decode)
 
 
 def _described(stored: StoredIdentity, path: Path) -> dict[str, Any]:

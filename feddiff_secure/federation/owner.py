@@ -80,6 +80,8 @@ class Owner:
         ledger: where its holding's budget is reserved and spent.
         custodians: the pinned identities of custodians, for plans that name one.
         witness: what it signs the run's log with; None where it follows none.
+        gate: asked before a checked plan is reserved; raises `RefusalError` for one that its people
+            do not want. None asks nobody.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Owner:
         ledger: AttemptLedger,
         custodians: Registry | None = None,
         witness: OwnerWitness | None = None,
+        gate: Callable[[Plan], None] | None = None,
     ) -> None:
         self.name = name
         self.charged: Counter[str] = Counter()
@@ -105,6 +108,7 @@ class Owner:
         self._registry = registry
         self._random = random
         self._custodians = custodians
+        self._gate = gate
         self._log_view = LogView(witness)
         self._ledger = ledger
         self._reservation: int | None = None
@@ -164,6 +168,8 @@ class Owner:
             self._custodians is None or plan.custodian not in self._custodians.identities
         ):
             raise RefusalError("custodian_refused")
+        if self._gate is not None:
+            self._gate(plan)
         self._reservation = self._reserve(plan)
         if plan.aggregation == "encrypted":
             self._local = LocalModel(plan)

@@ -1,0 +1,1 @@
+"""An owner's node: its settings, its policy, the review of a plan, its startup kit."""

@@ -1,0 +1,175 @@
+"""What an owner agrees to be asked for, and the check of a job against it.
+
+A policy speaks of public numbers only: those of the plan and of the configuration. So do its
+reasons, which go back to whoever submitted the job: a fixed code each and, where the owner agreed
+to show its bounds, the number asked for and the bound it broke. Nothing of the data is in them.
+
+The check, in its order:
+
+1. The configuration is the one that the plan names, of the private profile, and the plan's numbers
+   are the configuration's: so that a list of allowed configurations means what it says.
+2. The configuration is on the list, where the policy has one.
+3. The plan's numbers are within the bounds, its choices among the allowed ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from feddiff_secure.config.load import config_digest
+from feddiff_secure.config.schema import MOST_OWNERS, MOST_ROUNDS, RunConfig
+from feddiff_secure.federation.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePolicy:
+    """The bounds of one owner.
+
+    Attributes:
+        largest_epsilon: ε of one run, towards the observer of the calibrated row, that is not
+            exceeded; `inf` also lets runs without noise in.
+        lifetime_epsilon: ε of all runs on the holding together; None for no limit. The ledger
+            keeps it.
+        largest_delta: δ of one run; also the δ of a new ledger.
+        smallest_owners: least number of owners.
+        least_colluders: c that a plan must allow for, at least.
+        most_colluders: c that a plan may allow for.
+        most_dropouts: d that a plan may allow for.
+        most_rounds: rounds of training.
+        smallest_tile: least side of a tile, pixels: a larger tile is a larger unit.
+        aggregations, noises, mechanisms, topologies, key_agreements, units: allowed choices.
+        allowed_configs: digests of configurations; empty for any within the bounds.
+        show_bounds: whether reasons carry the numbers.
+    """
+
+    largest_epsilon: float
+    lifetime_epsilon: float | None
+    largest_delta: float = 1e-5
+    smallest_owners: int = 3
+    least_colluders: int = 1
+    most_colluders: int = MOST_OWNERS
+    most_dropouts: int = MOST_OWNERS
+    most_rounds: int = MOST_ROUNDS
+    smallest_tile: int = 1
+    aggregations: tuple[str, ...] = ("masked", "encrypted")
+    noises: tuple[str, ...] = ("distributed", "local")
+    mechanisms: tuple[str, ...] = ("discrete_gaussian", "skellam")
+    topologies: tuple[str, ...] = ("paired", "mixed", "split")
+    key_agreements: tuple[str, ...] = ("x25519", "hybrid")
+    units: tuple[str, ...] = ("tile", "pixel")
+    allowed_configs: tuple[str, ...] = field(default=())
+    show_bounds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a job is refused.
+
+    Attributes:
+        code: one of the fixed words of docs/deploy.md.
+        detail: what was asked for against the bound; shown only where the owner agreed to.
+    """
+
+    code: str
+    detail: str = ""
+
+    def shown(self, *, bounds: bool) -> str:
+        """The reason as it leaves the node."""
+        return f"{self.code}: {self.detail}" if bounds and self.detail else self.code
+
+
+def check_job(policy: NodePolicy, config: RunConfig, plan: Plan) -> list[Reason]:
+    """Everything in a job that breaks the policy; empty for a job that may run.
+
+    Args:
+        policy: of this owner.
+        config: what the job carries.
+        plan: the plan that the owner was offered, already checked by `check_plan`.
+    """
+    if plan.config_digest != config_digest(config):
+        return [Reason("config_mismatch")]
+    reasons = [Reason("plan_not_of_config", name) for name in _departures(config, plan)]
+    if config.profile != "private":
+        reasons.append(Reason("profile_not_allowed", config.profile))
+    if policy.allowed_configs and plan.config_digest not in policy.allowed_configs:
+        reasons.append(Reason("config_not_allowed"))
+    return [*reasons, *_over(policy, plan), *_under(policy, plan), *_choices(policy, config, plan)]
+
+
+def refusal(reasons: list[Reason], *, bounds: bool) -> str:
+    """The refusal that leaves the node: `policy_refused` and every reason."""
+    return "policy_refused: " + ", ".join(reason.shown(bounds=bounds) for reason in reasons)
+
+
+def _departures(config: RunConfig, plan: Plan) -> Iterator[str]:
+    """Numbers of the plan that the configuration fixes otherwise."""
+    owners = len(plan.owners)
+    fixed = {
+        "owners": config.owner_count or owners,
+        "topology": config.topology,
+        "holds": config.holds_for(owners),
+        "dropouts": config.dropouts,
+        "colluders": config.colluders_for(owners),
+        "aggregation": config.aggregation,
+        "key_agreement": config.key_agreement,
+        "rounding": config.rounding,
+        "ring_bits": config.ring_bits,
+        "noise": config.noise_mode,
+        "mechanism": config.mechanism,
+        "epsilon": config.epsilon if config.is_private else None,
+        "delta": config.delta,
+        "tile": config.tile or plan.tile,
+        "rounds": config.rounds,
+        "sampling_rate": config.sampling_rate,
+        "clip": config.clip_norm,
+        "nominal_tiles": config.nominal_tiles,
+    }
+    asked = {name: getattr(plan, name) for name in fixed} | {"owners": owners}
+    yield from (name for name, value in fixed.items() if asked[name] != value)
+    if (plan.custodian is not None) != config.custodian:
+        yield "custodian"
+    if plan.blocks is not None and not config.centring:
+        yield "centring"
+
+
+def _over(policy: NodePolicy, plan: Plan) -> Iterator[Reason]:
+    epsilon = math.inf if plan.epsilon is None else plan.epsilon
+    bounds: list[tuple[str, float, float]] = [
+        ("epsilon", epsilon, policy.largest_epsilon),
+        ("delta", plan.delta, policy.largest_delta),
+        ("colluders", plan.colluders, policy.most_colluders),
+        ("dropouts", plan.dropouts, policy.most_dropouts),
+        ("rounds", plan.rounds, policy.most_rounds),
+    ]
+    for name, asked, most in bounds:
+        if asked > most:
+            yield Reason(f"{name}_over_policy", f"{asked:g} > {most:g}")
+
+
+def _under(policy: NodePolicy, plan: Plan) -> Iterator[Reason]:
+    bounds = [
+        ("owners", len(plan.owners), policy.smallest_owners),
+        ("colluders", plan.colluders, policy.least_colluders),
+        ("tile", plan.tile, policy.smallest_tile),
+    ]
+    for name, asked, least in bounds:
+        if asked < least:
+            yield Reason(f"{name}_under_policy", f"{asked} < {least}")
+
+
+def _choices(policy: NodePolicy, config: RunConfig, plan: Plan) -> Iterator[Reason]:
+    # Without noise there is nothing to allow: that ε is infinite is refused, or allowed, above.
+    noises = (*policy.noises, "none") if math.isinf(policy.largest_epsilon) else policy.noises
+    choices = [
+        ("aggregation", plan.aggregation, policy.aggregations),
+        ("noise", plan.noise, noises),
+        ("mechanism", plan.mechanism, policy.mechanisms),
+        ("topology", plan.topology, policy.topologies),
+        ("key_agreement", plan.key_agreement, policy.key_agreements),
+        ("unit", config.unit, policy.units),
+    ]
+    for name, asked, allowed in choices:
+        if asked not in allowed:
+            yield Reason(f"{name}_not_allowed", f"{asked} not in {'|'.join(allowed)}")
