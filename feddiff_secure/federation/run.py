@@ -20,7 +20,7 @@ from feddiff_crypto.he.seal import load_seal
 from feddiff_crypto.mlkem import require_mlkem
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
-from feddiff_privacy.statement import Statement
+from feddiff_privacy.statement import SIMULATED, Statement
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.tiles import TileSet
 from feddiff_secure.errors import UsageError
@@ -33,14 +33,13 @@ from feddiff_secure.federation.examples import (
     predicted_labels,
     steps,
 )
-from feddiff_secure.federation.ledgers import largest_epsilon, run_ledgers, witness_stores
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.prepare import Prepared, prepare
 from feddiff_secure.federation.preprocessing import check_preprocessing
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.second_opinion import second_opinion
-from feddiff_secure.federation.simulated import Federation
+from feddiff_secure.federation.simulated import Federate, Setting, in_one_process
 from feddiff_secure.federation.statement import privacy_statement
 from feddiff_secure.federation.training import RoundLog, Trained
 from feddiff_secure.federation.transcription import Transcription
@@ -104,8 +103,10 @@ def simulate(
     ledgers: Path,
     describer: Describer = describe,
     directory: Path | None = None,
+    federate: Federate = in_one_process,
+    deployment: str = SIMULATED,
 ) -> RunResult:
-    """Run the whole federation in this process.
+    """Run the whole federation, by default in this process.
 
     Args:
         config: the configuration.
@@ -115,6 +116,8 @@ def simulate(
         ledgers: folder of the owners' ledgers.
         describer: computes the descriptors of tiles; one that remembers saves time over many runs.
         directory: the run directory, which `on_ready` makes; None for no transcript.
+        federate: makes the owners that the plan is run with.
+        deployment: what the statement says of them.
 
     Raises:
         UsageError, DataError: input that cannot be run; nothing was released.
@@ -145,9 +148,8 @@ def simulate(
     clock.lap("features")
 
     held = dict(zip(prepared.names, prepared.owners, strict=True))
-    with run_ledgers(config, held, ledgers) as books:
-        stores = witness_stores(config, ledgers)
-        federation = Federation.simulated(plan, books, _examples(features, described), stores)
+    setting = Setting(config, plan, held, lambda: _examples(features, described), ledgers)
+    with federate(setting) as federation:
         transcript = (
             None
             if directory is None
@@ -173,9 +175,10 @@ def simulate(
         tile=prepared.tile,
         support=prepared.dataset.layout.support,
         priors=features.provenance,
-        lifetime_epsilon=largest_epsilon(books),
+        lifetime_epsilon=federation.lifetime_epsilon(),
         alignment=prepared.alignment,
         second_opinion=second_opinion,
+        deployment=deployment,
     )
     clock.lap("account")
     releases = sum(plan.phases.values())
@@ -190,8 +193,7 @@ def simulate(
         test_predicted=test_predicted,
         maps=maps,
         seconds=clock.seconds,
-        bytes_up=float(np.mean([federation.exchange.traffic.up[name] for name in plan.owners]))
-        / releases,
+        bytes_up=float(np.mean([federation.bytes_up(name) for name in plan.owners])) / releases,
         transcript=transcript,
     )
 
