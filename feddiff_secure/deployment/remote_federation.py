@@ -99,13 +99,10 @@ class RemoteFederation:
             transcript=transcript,
         )
 
-    def bytes_up(self, owner: str) -> int:
-        """Bytes that an owner has sent so far."""
-        return self.traffic.up[owner]
-
-    def lifetime_epsilon(self) -> float:
-        """ε of everything in an owner's ledger, the largest over owners."""
-        return self.spent()
+    def bytes_up(self) -> float:
+        """Bytes that an owner has sent so far, mean over owners."""
+        sent = [self.traffic.up[owner] for owner in self.registry.parties]
+        return sum(sent) / len(sent)
 
     def _there(self) -> tuple[str, ...]:
         """Whose process answers at all, if only that it is not prepared."""

@@ -1,4 +1,4 @@
-"""The coordinator of a federation on one machine: the path of `simulate`, over FLARE.
+"""The coordinator of a federation on one machine, with the metrics and the map of a simulation.
 
 It has the data too, as everybody on this machine, and uses it for the test part and the map, as a
 simulation does. Training reaches the owners' data through their processes only.
@@ -7,8 +7,7 @@ simulation does. Training reaches the owners' data through their processes only.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,12 +18,16 @@ from feddiff_privacy.ledger.chain import MOST_FILE_BYTES, parse_chain
 from feddiff_privacy.ledger.reading import spent_epsilon
 from feddiff_privacy.statement import ONE_MACHINE
 from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.deployment.coordinate import coordinate
 from feddiff_secure.deployment.job_files import CONFIG_FILE, LAYOUT_FILE, JobFiles
 from feddiff_secure.deployment.outcome import Outcome, ProgressWriter
 from feddiff_secure.deployment.remote_federation import RemoteFederation
 from feddiff_secure.errors import DataError, FeddiffError, ProtocolAbortedError
-from feddiff_secure.federation.run import simulate
-from feddiff_secure.federation.simulated import Setting
+from feddiff_secure.federation.evaluation import describe_parts, painted, tested_labels
+from feddiff_secure.federation.examples import describe
+from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.prepare import prepare
+from feddiff_secure.federation.run import Clock, RunResult
 from feddiff_secure.report.run_directory import RunDirectory
 from feddiff_secure.transcript.files import COORDINATOR, read_bytes
 from feddiff_secure.transport.flare.controller import CoordinatorController
@@ -34,7 +37,6 @@ from feddiff_secure.transport.flare.job import PUBLIC_FOLDER
 IDENTITY_FILE: Final = "identity.key"
 REGISTRY_FILE: Final = "registry.json"
 SETTINGS_FILE: Final = "simulated_coordinator.json"
-PATIENCE: Final = 120.0  # seconds in which owners' job processes have to be there
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,43 +84,70 @@ class SimulatedCoordinator:
         """Run the job and write its run directory.
 
         Raises:
-            FeddiffError: as `simulate`.
+            FeddiffError: as `coordinate`.
         """
         directory = RunDirectory(self.out)
+        ledgers = ledger_folder(job.config, directory)
+
+        def on_ready(_plan: Plan) -> None:
+            directory.open(job.config)
+            ledgers.mkdir(mode=0o700, parents=True, exist_ok=True)
+
         try:
-            result = simulate(
-                job.config,
-                log=directory.log,
-                progress=ProgressWriter(self.work),
-                on_ready=lambda _plan: directory.open(job.config),
-                ledgers=ledger_folder(job.config, directory),
-                directory=directory.partial,
-                federate=lambda setting: self._federate(setting, exchange, job),
-                deployment=ONE_MACHINE,
-            )
+            result = self._result(exchange, job, directory, on_ready)
             metrics = directory.finish(result)
         except ProtocolAbortedError:
-            raise  # releases were made: DIR.partial records them
+            raise  # releases may have been made: DIR.partial records them
         except FeddiffError:
             directory.discard()
             raise
         return Outcome(metrics, result.statement.to_json())
 
-    @contextmanager
-    def _federate(
-        self, setting: Setting, exchange: FlareExchange, job: JobFiles
-    ) -> Iterator[RemoteFederation]:
+    def _result(
+        self,
+        exchange: FlareExchange,
+        job: JobFiles,
+        directory: RunDirectory,
+        on_ready: Callable[[Plan], None],
+    ) -> RunResult:
+        clock, progress = Clock(), ProgressWriter(self.work)
+        prepared = prepare(job.config)
+        clock.lap("data")
         known = read_registry(self.local / REGISTRY_FILE)
+        key = read_identity(self.local / IDENTITY_FILE).open()
+        folder = ledger_folder(job.config, directory)
+        spent = lambda: _largest_spent(folder, prepared.names, job.config.holding)  # noqa: E731
         federation = RemoteFederation(
-            exchange,
-            exchange.traffic,
-            known.pinned(setting.plan.owners),
-            read_identity(self.local / IDENTITY_FILE).open(),
-            lambda: _largest_spent(setting),
+            exchange, exchange.traffic, known.pinned(prepared.names), key, spent
         )
-        setting.ledgers.mkdir(mode=0o700, parents=True, exist_ok=True)
-        federation.prepare(job, PATIENCE)
-        yield federation
+        done = coordinate(
+            job,
+            federation,
+            directory=directory.partial,
+            on_ready=on_ready,
+            log=directory.log,
+            progress=progress,
+            deployment=ONE_MACHINE,
+            clock=clock,
+        )
+        _, evaluated = describe_parts(done.model.features, prepared, progress, describe)
+        true, predicted = tested_labels(done.model, evaluated.test)
+        maps = painted(done.model, evaluated.mapped)
+        clock.lap("evaluate")
+        return RunResult(
+            config=job.config,
+            plan=done.plan,
+            prepared=prepared,
+            model=done.model,
+            trained=done.trained,
+            statement=done.statement,
+            test_true=true,
+            test_predicted=predicted,
+            maps=maps,
+            seconds=clock.seconds,
+            bytes_up=done.bytes_up,
+            transcript=done.transcript,
+        )
 
 
 class SimulatedCoordinatorController(CoordinatorController):
@@ -161,10 +190,8 @@ def ledger_folder(config: RunConfig, directory: RunDirectory) -> Path:
     return directory.ledgers if config.ledger is None else Path(config.ledger)
 
 
-def _largest_spent(setting: Setting) -> float:
+def _largest_spent(folder: Path, owners: Sequence[str], holding: str) -> float:
     """ε of everything in a ledger, the largest over owners: on one machine they can be read."""
-    paths = [
-        setting.ledgers / f"{owner}.{setting.config.holding}.jsonl" for owner in setting.plan.owners
-    ]
+    paths = [folder / f"{owner}.{holding}.jsonl" for owner in owners]
     chains = [parse_chain(read_bytes(path, MOST_FILE_BYTES), path) for path in paths]
     return max(spent_epsilon(chain.balance)[0] for chain in chains)

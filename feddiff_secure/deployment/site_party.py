@@ -24,7 +24,6 @@ from feddiff_secure.transport.exchange import REFUSED, Message, Party
 _log = logging.getLogger(__name__)
 
 PREPARE: Final = "prepare"
-LAYOUT_REFUSED: Final = "layout_refused"
 
 OpenOwner = Callable[[JobFiles, ExitStack], Party]
 """Makes the owner of a job; what it opens, such as its ledger, is closed with the stack."""
@@ -58,7 +57,7 @@ class SiteParty:
         except FeddiffError as error:
             _log.error("%s: the job does not fit this node: %s (%s)", self._name, error, error.hint)
             self.close()
-            return {REFUSED: LAYOUT_REFUSED}
+            return {REFUSED: "layout_refused"}
         return {"prepared": True}
 
     def close(self) -> None:

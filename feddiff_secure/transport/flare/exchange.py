@@ -38,16 +38,20 @@ class FlareExchange:
     """The owners of a FLARE job, as its coordinator reaches them.
 
     Args:
-        owners: names of the sites, in roster order.
+        owners: names of the owners' sites, in roster order.
         engine: FLARE's server engine of the job.
         stopped: FLARE's signal that the job was stopped.
+        others: sites that can be reached and are no owners', such as a custodian's.
     """
 
-    def __init__(self, owners: Sequence[str], engine: Any, stopped: Signal) -> None:
+    def __init__(
+        self, owners: Sequence[str], engine: Any, stopped: Signal, others: Sequence[str] = ()
+    ) -> None:
         self._owners = tuple(owners)
         self._engine, self._stopped = engine, stopped
         self._number = 0
-        self.traffic = Traffic(dict.fromkeys(owners, 0), dict.fromkeys(owners, 0))
+        sites = (*owners, *others)
+        self.traffic = Traffic(dict.fromkeys(sites, 0), dict.fromkeys(sites, 0))
 
     def parties(self) -> tuple[str, ...]:
         """Names of the owners, in roster order; some may not answer."""

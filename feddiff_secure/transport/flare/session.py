@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +35,10 @@ class AdminSession:
         until = time.monotonic() + self._patience
         while True:
             try:
-                self._session = new_secure_session(self._kit.name, str(self._kit), timeout=_CONNECT)
+                with redirect_stdout(sys.stderr):  # FLARE prints; stdout is the command's result
+                    self._session = new_secure_session(
+                        self._kit.name, str(self._kit), timeout=_CONNECT
+                    )
                 return self
             except NoConnection as error:
                 if time.monotonic() > until:
