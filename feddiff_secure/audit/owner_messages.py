@@ -8,7 +8,8 @@
    unknown. Nothing is guessed.
 
 Not in a transcript, and not here: the exchange of ground grids before a run in split, predictions,
-what a transport adds to a message, and refusals, which end a run.
+the question before a release whether an owner is there (`ready`, which carries nothing), what a
+transport adds to a message, and refusals, which end a run.
 """
 
 from __future__ import annotations

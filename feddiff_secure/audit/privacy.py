@@ -20,7 +20,7 @@ from typing import Any, Final
 from feddiff_crypto.jcs import MAX_SAFE_INTEGER, jcs
 from feddiff_privacy.crosscheck_range import agrees
 from feddiff_privacy.events import Event
-from feddiff_privacy.statement import CrossCheck
+from feddiff_privacy.statement import DEPLOYMENTS, CrossCheck
 from feddiff_secure.audit.history import History
 from feddiff_secure.audit.roster import Run
 from feddiff_secure.audit.verdict import StepFailedError, require
@@ -65,6 +65,7 @@ def check_privacy(directory: Path, run: Run, history: History, config: RunConfig
         lifetime_epsilon=math.inf,
         alignment=history.features.alignment,
         second_opinion=_stated_opinion(recorded),
+        deployment=_stated_deployment(recorded),
     )
     computed = json.loads(json.dumps(statement.to_json(), allow_nan=False))
     skipped = _STATED if recorded.get("code_version") == __version__ else _STATED | _WORDS
@@ -99,6 +100,13 @@ def _read(directory: Path) -> dict[str, Any]:
     if not isinstance(recorded, dict):
         raise StepFailedError(f"{PRIVACY} is no object")
     return recorded
+
+
+def _stated_deployment(recorded: Mapping[str, Any]) -> str:
+    """Where owners ran, as stated: nothing in a transcript shows it."""
+    stated = str(recorded.get("deployment"))
+    require(stated in DEPLOYMENTS, f"{PRIVACY}: deployment {stated[:60]!r} is unknown")
+    return stated
 
 
 def _stated_opinion(recorded: Mapping[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from feddiff_secure.cli.console import StageProgress, print_json, stderr
 from feddiff_secure.config.load import check_keys, load_config
 from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.errors import FeddiffError, ProtocolAbortedError
+from feddiff_secure.errors import FeddiffError, ProtocolAbortedError, UsageError
 
 _DATA, _PRIVACY, _OWNERS, _RUN = "Data", "Privacy", "Owners", "Run"
 
@@ -199,7 +199,12 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
         ),
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(help="Where owners run: local.", rich_help_panel=_RUN)
+        str | None,
+        typer.Option(
+            help="Where owners run: local (this process), or flare (a process each, on this "
+            "machine, over NVIDIA FLARE). Default: local.",
+            rich_help_panel=_RUN,
+        ),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu or cuda. Default: cpu.", rich_help_panel=_RUN)
@@ -230,7 +235,10 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
     }
     settings = _settings(config, given)
     directory_path = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    execute = _execute_paper if settings.profile == "paper" else _execute
+    if settings.profile == "paper":
+        execute = _execute_paper
+    else:
+        execute = _execute_flare if settings.engine == "flare" else _execute
     metrics, privacy = execute(settings, directory_path, quiet=quiet)
     if as_json:
         print_json({**metrics, "out": str(directory_path), "privacy": privacy})
@@ -274,6 +282,22 @@ def _execute(
                 directory.discard()
             raise
     return metrics, result.statement.to_json()
+
+
+def _execute_flare(
+    settings: RunConfig, out: Path, *, quiet: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        from feddiff_secure.deployment.one_machine import run_flare  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in {"nvflare", "psutil"}:
+            raise
+        raise UsageError(
+            "engine flare: NVIDIA FLARE is not installed",
+            "install it with: pip install 'feddiff-secure[flare]', or leave out --engine",
+        ) from error
+    with StageProgress(quiet=quiet) as progress:
+        return run_flare(settings, out, progress=progress)
 
 
 def _execute_paper(

@@ -53,26 +53,39 @@ def load_config(path: Path, overrides: Mapping[str, Any]) -> RunConfig:
         UsageError: an unreadable file, an unknown key, a wrong type or value, a digest that does
             not match.
     """
-    values = _read(path)
+    return parse_config(_read(path), str(path), overrides)
+
+
+def parse_config(data: bytes, source: str, overrides: Mapping[str, Any] | None = None) -> RunConfig:
+    """A configuration from the bytes of a file, with other values over it.
+
+    Args:
+        data: TOML in UTF-8. source: its name, for messages. overrides: win over the file.
+
+    Raises:
+        UsageError: as `load_config`.
+    """
+    try:
+        values = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{source}: not TOML: {error}", "see docs/configuration.md") from error
     digest = values.pop(DIGEST_KEY, None)
-    check_keys(values, str(path))
+    check_keys(values, source)
     if digest is not None and digest != config_digest(RunConfig(**with_profile_defaults(values))):
         raise UsageError(
-            f"{path}: {DIGEST_KEY} does not match the values",
+            f"{source}: {DIGEST_KEY} does not match the values",
             f"the file was edited: remove its {DIGEST_KEY} line to use it",
         )
-    return RunConfig(**with_profile_defaults({**values, **overrides}))
+    return RunConfig(**with_profile_defaults({**values, **(overrides or {})}))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise UsageError(f"{path}: larger than {MOST_BYTES} bytes", "give a TOML file")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", "give a readable TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not TOML: {error}", "see docs/configuration.md") from error
 
 
 def check_keys(values: Mapping[str, Any], source: str) -> None:

@@ -40,11 +40,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "engine": get_args(Engine),
 }
 
-# What this version does not do yet, said where a user asks for it.
-_NOT_YET: dict[str, dict[str, str]] = {
-    "engine": {"flare": "runs across machines"},
-}
-
 MOST_OWNERS = 100
 MOST_ROUNDS = 10_000
 MOST_TILE = 64
@@ -197,11 +192,6 @@ class RunConfig:
                 continue
             if value not in allowed:
                 raise UsageError(f"{name} is {value!r}", f"use one of: {', '.join(allowed)}")
-            if value in _NOT_YET.get(name, {}):
-                raise UsageError(
-                    f"{name} {value} ({_NOT_YET[name][value]}) is not part of this version",
-                    f"leave out --{name} for the default, {allowed[0]}",
-                )
         if self.prior != "simulated":
             raise UsageError(
                 f"prior {self.prior!r} is not part of this version",

@@ -29,6 +29,7 @@ from feddiff_crypto.masking.coordinator import CoordinatorStart
 from feddiff_crypto.masking.messages import Advertise, UnmaskReply
 from feddiff_secure.errors import ProtocolAbortedError
 from feddiff_secure.federation.context import attempt_context
+from feddiff_secure.federation.gathering import present
 from feddiff_secure.federation.phases import TRAIN_TIMEOUT, aborted, ask, ask_one, to_messages
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.transcription import Transcription, recorded
@@ -73,9 +74,10 @@ def encrypted_sum(
     Raises:
         ProtocolAbortedError: a party refused, or fewer than τ answered a phase.
     """
+    there = present(exchange, plan.policy.threshold)
     index = (attempt.phase, attempt.round_index, attempt.attempt)
     with recorded(transcript, index, None) as record, aborted(*index):
-        return _play(exchange, registry, plan, attempt, record)
+        return _play(exchange, registry, plan, attempt, there, record=record)
 
 
 def _play(
@@ -83,12 +85,14 @@ def _play(
     registry: Registry,
     plan: Plan,
     attempt: EncryptedAttempt,
+    there: tuple[str, ...],
+    *,
     record: AttemptRecord | None,
 ) -> EncryptedSum:
     dimension = plan.grid(attempt.phase).dimension
     known = EncryptedRound(registry, plan.policy, EncryptedPlan(len(plan.owners), dimension))
     # 0. train: owners compute their vectors on the model they hold, and name it by its hash.
-    ready, model = _in_step(exchange, attempt)
+    ready, model = _in_step(exchange, attempt, there)
     if record is not None:
         record.on_model(model)
     if plan.custodian is not None:
@@ -164,12 +168,14 @@ def encrypted_total(
     return done
 
 
-def _in_step(exchange: Exchange, attempt: EncryptedAttempt) -> tuple[tuple[str, ...], bytes]:
+def _in_step(
+    exchange: Exchange, attempt: EncryptedAttempt, there: tuple[str, ...]
+) -> tuple[tuple[str, ...], bytes]:
     """Who is ready with the model that most hold, and that model's hash."""
     replies = ask(
         exchange,
         "train",
-        dict.fromkeys(exchange.parties(), _attempt_fields(attempt)),
+        dict.fromkeys(there, _attempt_fields(attempt)),
         _model_hash,
         timeout=TRAIN_TIMEOUT,
     )
@@ -177,7 +183,7 @@ def _in_step(exchange: Exchange, attempt: EncryptedAttempt) -> tuple[tuple[str, 
     if not hashes:
         raise ThresholdError("no owner is in step with this round")
     chosen, _ = Counter(hashes.values()).most_common(1)[0]
-    ready = tuple(p for p in exchange.parties() if hashes.get(p) == chosen)
+    ready = tuple(p for p in there if hashes.get(p) == chosen)
     return ready, chosen
 
 

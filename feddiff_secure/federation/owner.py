@@ -118,6 +118,7 @@ class Owner:
         self._done: set[tuple[str, int, int]] = set()
         self._steps: dict[str, Callable[[Message], Message]] = {
             "plan": self._accept_plan,
+            "ready": self._present,
             "train": self._train,
             "advertise": self._advertise,
             "share": self._share,
@@ -175,6 +176,11 @@ class Owner:
             self._local = LocalModel(plan)
         self._plan = plan
         return {"accepted": plan.digest()}
+
+    def _present(self, message: Message) -> Message:  # noqa: ARG002  # every step takes one
+        """Say that this owner is there; nothing is computed and nothing changes."""
+        self._agreed()
+        return {"ready": True}
 
     def _train(self, message: Message) -> Message:
         """Compute, round and noise this attempt's vector; it stays here until it is masked."""

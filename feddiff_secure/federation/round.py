@@ -1,6 +1,6 @@
 """One secure round, from the model that owners are shown to the sum that leaves the masks.
 
-The whole story of a round is `secure_sum`: six exchanges over the transport seam. The coordinator
+The whole story of a round is `secure_sum`: seven exchanges over the transport seam. The coordinator
 sees adverts, sealed shares, masked vectors, signatures and revealed shares; never a vector.
 """
 
@@ -25,6 +25,7 @@ from feddiff_crypto.masking.messages import (
 )
 from feddiff_secure.errors import ProtocolAbortedError
 from feddiff_secure.federation.context import model_hash, round_context
+from feddiff_secure.federation.gathering import present
 from feddiff_secure.federation.phases import TRAIN_TIMEOUT, aborted, ask, to_messages
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.transcription import Transcription, recorded
@@ -72,9 +73,11 @@ def secure_sum(
     Raises:
         ProtocolAbortedError: an owner refused, or fewer than τ answered a phase.
     """
+    # Ready: who is there. Too few, and the attempt does not begin: it is not in the log either.
+    there = present(exchange, plan.policy.threshold)
     index = (attempt.phase, attempt.round_index, attempt.attempt)
     with recorded(transcript, index, model_hash(attempt.weights)) as record, aborted(*index):
-        total = _play(exchange, registry, plan, attempt, record)
+        total = _play(exchange, registry, plan, attempt, there, record=record)
     return plan.grid(attempt.phase).ring.from_ring(total)
 
 
@@ -83,12 +86,14 @@ def _play(
     registry: Registry,
     plan: Plan,
     attempt: Attempt,
+    there: Iterable[str],
+    *,
     record: AttemptRecord | None,
 ) -> RingArray:
     grid = plan.grid(attempt.phase)
     index = (attempt.round_index, attempt.attempt)
     # 0. train: owners compute, round and noise their vectors on the model they are shown.
-    shown = dict.fromkeys(exchange.parties(), _train_message(attempt))
+    shown = dict.fromkeys(there, _train_message(attempt))
     ready = ask(exchange, "train", shown, _ready, timeout=TRAIN_TIMEOUT)
     if plan.aggregation == "plain":
         vectors = ask(exchange, "plain", {key: {} for key in ready}, _plain_vector)

@@ -22,16 +22,18 @@ from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.statement import Statement
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.data.tiles import TileSet
 from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.evaluation import (
+    Describer,
+    describe_parts,
+    painted,
+    tested_labels,
+)
 from feddiff_secure.federation.examples import (
     Described,
     blocks_of,
     describe,
     labelled_examples,
-    part_of,
-    predicted_labels,
-    steps,
 )
 from feddiff_secure.federation.ledgers import largest_epsilon, run_ledgers, witness_stores
 from feddiff_secure.federation.plan import Plan
@@ -49,7 +51,6 @@ from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.transcript.leaves import FeaturesLeaf
 
 SESSION_BYTES = 16
-Describer = Callable[[FeatureMap, TileSet, Progress], Described]
 
 
 @dataclass(slots=True)
@@ -141,7 +142,7 @@ def simulate(
     )
     on_ready(plan)
     clock.lap("calibrate")
-    described, tested = _describe(features, prepared, progress, describer)
+    described, tested = describe_parts(features, prepared, progress, describer)
     clock.lap("features")
 
     held = dict(zip(prepared.names, prepared.owners, strict=True))
@@ -163,8 +164,8 @@ def simulate(
         )
     clock.lap("rounds")
     model = Model(features, trained.weights, prepared.dataset.classes)
-    test_true, test_predicted = _test(model, tested.test)
-    maps = _maps(model, tested.mapped)
+    test_true, test_predicted = tested_labels(model, tested.test)
+    maps = painted(model, tested.mapped)
     clock.lap("evaluate")
     statement = privacy_statement(
         config,
@@ -262,60 +263,5 @@ def check_labelled(prepared: Prepared) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Evaluated:
-    """What the trained model is applied to.
-
-    Attributes:
-        test: the tiles that the metrics are computed on.
-        mapped: the tiles that the maps are painted from.
-    """
-
-    test: Described
-    mapped: list[Described]
-
-
-def _describe(
-    features: FeatureMap, prepared: Prepared, progress: Progress, describer: Describer
-) -> tuple[list[Described], _Evaluated]:
-    """Descriptors of the owners' tiles, and of what is evaluated.
-
-    In split the ground is described once, with both modalities, and each owner takes its part.
-    """
-    whole = prepared.owners if prepared.ground is None else [prepared.ground]
-    parts = [*whole, prepared.test]
-    progress.stage("features", sum(steps(tiles) for tiles in parts))
-    *trained, test = [describer(features, tiles, progress) for tiles in parts]
-    owners = trained
-    if prepared.ground is not None:
-        owners = [part_of(trained[0], tiles) for tiles in prepared.owners]
-    return owners, _Evaluated(test, [*trained, test] if prepared.test_is_part else trained)
-
-
 def _examples(features: FeatureMap, described: Sequence[Described]) -> list[TileExamples]:
     return [labelled_examples(features, part) for part in described]
-
-
-def _test(model: Model, described: Described) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """True and predicted labels of the labelled test pixels."""
-    predicted = predicted_labels(model.features, model.weights, described)
-    true = [block.label for block in described.tiles]
-    flat_true = np.concatenate([part.ravel() for part in true])
-    flat_predicted = np.concatenate([part.ravel() for part in predicted])
-    labelled = flat_true > 0
-    return flat_true[labelled], flat_predicted[labelled]
-
-
-def _maps(model: Model, described: list[Described]) -> list[NDArray[np.int16]]:
-    """Predicted labels put back where their pixels came from."""
-    painted: list[NDArray[np.int16]] | None = None
-    for part in described:
-        values = predicted_labels(model.features, model.weights, part)
-        maps = part.tiles.paint(values, np.int16(0))
-        painted = (
-            maps
-            if painted is None
-            else [np.where(new > 0, new, old) for new, old in zip(maps, painted, strict=True)]
-        )
-    assert painted is not None
-    return painted

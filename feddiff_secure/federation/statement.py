@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_privacy.events import Event, NoisedSum
 from feddiff_privacy.noise import TAIL_LOG2, share_sum_gap
-from feddiff_privacy.statement import AdversaryRow, CrossCheck, Statement
+from feddiff_privacy.statement import SIMULATED, AdversaryRow, CrossCheck, Statement
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.federation.adversaries import CALIBRATED, adversaries, group_rows
 from feddiff_secure.federation.disclosure import (
@@ -40,6 +40,7 @@ def privacy_statement(
     lifetime_epsilon: float,
     alignment: str | None = None,
     second_opinion: SecondOpinion,
+    deployment: str = SIMULATED,
 ) -> Statement:
     """Account for what was released and say it.
 
@@ -54,11 +55,12 @@ def privacy_statement(
         alignment: in split, how two files were brought onto one grid, in words.
         second_opinion: what another accountant says. (It imports torch, so it is handed in: a
             verifier makes the same statement without it.)
+        deployment: one of `DEPLOYMENTS`.
     """
     rows = adversaries(plan, events)
     headline = next(row for row in rows if row.name == CALIBRATED)
     return Statement(
-        deployment="simulated",
+        deployment=deployment,
         epsilon_target=plan.epsilon,
         epsilon=headline.epsilon,
         delta=plan.delta,

@@ -7,23 +7,10 @@ labelled `deployment: simulated`. It does exercise the real messages byte for by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from feddiff_crypto.encoding import decode, encode
 from feddiff_secure.transport.exchange import Message, Party
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Bytes on the wire, as the codec made them.
-
-    Attributes:
-        up: party → bytes it sent.
-        down: party → bytes it received.
-    """
-
-    up: dict[str, int] = field(default_factory=dict)
-    down: dict[str, int] = field(default_factory=dict)
+from feddiff_secure.transport.traffic import Traffic
 
 
 class InProcessExchange:

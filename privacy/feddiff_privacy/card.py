@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from feddiff_privacy.statement import Statement, finite
+from feddiff_privacy.statement import ACROSS, Statement, finite
 
 CARD_VERSION = 1
 TO_BE_COMPLETED = ("data_curator", "intended_use", "publication_date", "contact")
@@ -37,7 +37,7 @@ def _basics(statement: Statement) -> dict[str, Any]:
         "data_product": "land-cover classification model (a communication module of one matrix a "
         "modality over public features) from hyperspectral and LiDAR data of several owners",
         "data_product_type": "machine learning model",
-        "status": "simulation" if statement.deployment == "simulated" else "deployment",
+        "status": "deployment" if statement.deployment == ACROSS else "simulation",
     }
 
 

@@ -110,12 +110,19 @@ class DataAccess:
     how: str
 
 
+SIMULATED = "simulated"
+ONE_MACHINE = "flare, one machine"
+ACROSS = "flare"
+DEPLOYMENTS = (SIMULATED, ONE_MACHINE, ACROSS)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """Everything the statement says.
 
     Attributes:
-        deployment: `simulated` where one process held every owner, else `distributed`.
+        deployment: `simulated` where one process held every owner, `flare, one machine` where owners
+            were processes of one machine, else `flare`.
         epsilon_target: what was asked for; None for a non-private run.
         epsilon: realised ε of the calibrated row.
         delta: δ.

@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from feddiff_privacy.statement import CrossCheck, Statement, finite
+from feddiff_privacy.statement import (
+    ONE_MACHINE,
+    SIMULATED,
+    CrossCheck,
+    Statement,
+    finite,
+)
 
+_HELD = {
+    SIMULATED: "One process held every owner's data.",
+    ONE_MACHINE: "Owners were processes of one machine, whose user could read every owner's data.",
+}
+"""Deployments in which one place held all data, and how."""
 _COLUMNS = (("tile", "add_remove"), ("tile", "replace_one"), ("record", "replace_one"))
 
 
@@ -44,11 +55,12 @@ def _headline(statement: Statement) -> str:
 
 
 def _deployment(statement: Statement) -> list[str]:
-    if statement.deployment != "simulated":
+    held = _HELD.get(statement.deployment)
+    if held is None:
         return []
     return [
         (
-            "**Deployment: simulated.** One process held every owner's data. The rows below "
+            f"**Deployment: {statement.deployment}.** {held} The rows below "
             "say what each adversary *would* learn in a deployment across organisations; they are "
             "hypothetical."
         ),
@@ -57,7 +69,7 @@ def _deployment(statement: Statement) -> list[str]:
 
 
 def _adversaries(statement: Statement) -> list[str]:
-    hypothetical = " (hypothetical)" if statement.deployment == "simulated" else ""
+    hypothetical = " (hypothetical)" if statement.deployment in _HELD else ""
     lines = [
         "## Who could learn how much",
         "",

@@ -33,6 +33,7 @@ TWO = {"ann": "hsi", "bob": "lidar"}
 LEAVES: dict[str, set[str]] = {
     "plan": {"accepted"},
     "prediction": {"accepted"},
+    "ready": {"ready"},
     "train": {"ready"},
     "scores": {"ready"},
     "advertise": {

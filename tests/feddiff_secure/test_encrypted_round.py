@@ -111,6 +111,7 @@ def test_all_that_leaves_an_owner_in_encrypted_mode_is_what_the_protocol_names()
     )
     allowed = {
         "plan": {"accepted"},
+        "ready": {"ready"},
         "train": {"ready", "model"},
         "advertise": {
             "kind", "context", "party", "mask_key", "sealing_key", "secret_commitment", "signature"

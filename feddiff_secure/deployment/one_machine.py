@@ -1,0 +1,190 @@
+"""`run --engine flare`: a whole federation on this machine, from certificates to the run directory.
+
+A server and a site for each owner are processes of their own, connected over 127.0.0.1 by mutual
+TLS. Whatever happens, they end with this.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from feddiff_crypto.identity_file import write_identity
+from feddiff_crypto.keys import IdentityKey
+from feddiff_crypto.randomness import SecureRandom
+from feddiff_crypto.registry_file import RegistryFile, write_registry
+from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.deployment.job_files import JobFiles
+from feddiff_secure.deployment.outcome import Outcome, ProgressReader
+from feddiff_secure.deployment.simulated_coordinator import (
+    SimulatedCoordinator,
+    SimulatedCoordinatorController,
+    ledger_folder,
+)
+from feddiff_secure.deployment.simulated_site import (
+    IDENTITY_FILE,
+    REGISTRY_FILE,
+    SimulatedOwnerExecutor,
+    SimulatedSite,
+)
+from feddiff_secure.errors import FeddiffError, ProtocolAbortedError, UsageError
+from feddiff_secure.federation.prepare import prepare
+from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.run import check_available, check_labelled
+from feddiff_secure.report.run_directory import RunDirectory
+from feddiff_secure.transcript.files import COORDINATOR
+from feddiff_secure.transport.flare.job import JobParts, make_job
+from feddiff_secure.transport.flare.local_kits import Kits, free_port, make_local_kits
+from feddiff_secure.transport.flare.processes import FlareProcesses
+from feddiff_secure.transport.flare.session import AdminSession, is_over
+
+START_PATIENCE: Final = 120.0  # seconds in which server and sites have to be there
+_POLL: Final = 0.3  # seconds
+
+
+def run_flare(
+    config: RunConfig, out: Path, *, progress: Progress
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run a federation of processes on this machine.
+
+    Args:
+        config: the configuration.
+        out: the run directory, new.
+        progress: receives stages and steps.
+
+    Returns:
+        The objects of `metrics.json` and `privacy.json`.
+
+    Raises:
+        UsageError, DataError, BudgetError: input that cannot be run; nothing was released.
+        ProtocolAbortedError: FLARE did not start, or a round could not be completed. What the
+            processes wrote is kept in `OUT.flare/logs`.
+    """
+    check_mode(config)
+    check_available(config)
+    directory = RunDirectory(out.absolute())
+    config = with_absolute_paths(config)
+    prepared = prepare(config)
+    check_labelled(prepared)
+    files = JobFiles(config, prepared.dataset.layout, prepared.dataset.classes, prepared.tile)
+    work = directory.out.with_name(directory.out.name + ".flare")
+    if work.exists():
+        raise UsageError(f"out: {work} exists", "give another --out, or remove it")
+    work.mkdir(parents=True, mode=0o700)
+    try:
+        results = _federate(files, prepared.names, directory, work, progress)
+    except FeddiffError as error:
+        _keep_logs(work) if isinstance(error, ProtocolAbortedError) else shutil.rmtree(work)
+        raise
+    except BaseException:
+        shutil.rmtree(work)
+        if not directory.records_releases:
+            directory.discard()
+        raise
+    shutil.rmtree(work)
+    return results
+
+
+def check_mode(config: RunConfig) -> None:
+    """Refuse what this engine does not run.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if config.aggregation == "encrypted":
+        raise UsageError(
+            "aggregation encrypted with engine flare: the model stays with the owners' nodes, and "
+            "this command would have none to write",
+            "use --aggregation masked, or --engine local",
+        )
+    if config.topology == "split":
+        raise UsageError(
+            "topology split with engine flare is not part of this version",
+            "use --topology paired or mixed, or --engine local",
+        )
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The configuration with every path made absolute: each process has a folder of its own."""
+    names = ("data", "test", "lidar_data", "ledger")
+    given = {name: getattr(config, name) for name in names}
+    return replace(
+        config,
+        **{name: str(Path(path).absolute()) for name, path in given.items() if path is not None},
+    )
+
+
+def _federate(
+    files: JobFiles, owners: Sequence[str], directory: RunDirectory, work: Path, progress: Progress
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    progress.stage("start FLARE", 2 + len(owners))
+    executor, controller = _name(SimulatedOwnerExecutor), _name(SimulatedCoordinatorController)
+    kits = make_local_kits(
+        work / "kits", owners, port=free_port(), components=[executor, controller]
+    )
+    _settle(kits, directory, work, ledger_folder(files.config, directory))
+    job = make_job(
+        work / "job", JobParts("feddiff", owners, controller, executor, files.to_files())
+    )
+    with FlareProcesses(work / "logs") as processes:
+        processes.start_server(kits.server)
+        for name, kit in kits.sites.items():
+            processes.start_site(name, kit)
+        with AdminSession(kits.admin, START_PATIENCE) as session:
+            progress.advance()
+            session.wait_for(owners, START_PATIENCE)
+            progress.advance(len(owners))
+            job_id = session.submit(job)
+            progress.advance()
+            return _follow(session, job_id, processes, work, progress)
+
+
+def _follow(
+    session: AdminSession, job_id: str, processes: FlareProcesses, work: Path, progress: Progress
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Repeat the coordinator's progress until there is an outcome."""
+    reader = ProgressReader(work, progress)
+    while True:
+        reader.catch_up()
+        outcome = Outcome.read(work)
+        if outcome is not None:
+            reader.catch_up()
+            return outcome.results()
+        if ended := processes.ended():
+            raise ProtocolAbortedError(
+                f"FLARE's process of {', '.join(sorted(ended))} ended", f"see {work / 'logs'}"
+            )
+        status = session.status(job_id)
+        if is_over(status) and Outcome.read(work) is None:
+            raise ProtocolAbortedError(f"FLARE ended the job: {status}", f"see {work / 'logs'}")
+        time.sleep(_POLL)
+
+
+def _settle(kits: Kits, directory: RunDirectory, work: Path, ledgers: Path) -> None:
+    """Give every party its identity, the pinned registry and its settings, in its own folder."""
+    random = SecureRandom()
+    folders = {name: kit / "local" for name, kit in kits.sites.items()}
+    folders[COORDINATOR] = kits.server / "local"
+    keys = {name: IdentityKey.generate(random) for name in folders}
+    registry = RegistryFile({name: keys[name].public for name in sorted(keys)})
+    for name, folder in folders.items():
+        write_identity(folder / IDENTITY_FILE, name, keys[name], None, random)
+        write_registry(folder / REGISTRY_FILE, registry)
+    for name in kits.sites:
+        SimulatedSite(folders[name], ledgers).write()
+    SimulatedCoordinator(folders[COORDINATOR], work, directory.out).write()
+
+
+def _keep_logs(work: Path) -> None:
+    """Remove certificates and keys, keep what the processes wrote."""
+    for part in work.iterdir():
+        if part.name != "logs":
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

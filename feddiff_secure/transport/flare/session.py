@@ -1,0 +1,95 @@
+"""The submitter's side: send a job to FLARE's server, ask for its state, stop it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from nvflare.fuel.flare_api.api_spec import NoConnection
+from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
+
+from feddiff_secure.errors import ProtocolAbortedError
+
+_POLL = 0.25  # seconds
+_CONNECT = 5.0  # seconds, one attempt
+
+
+class AdminSession:
+    """A session of the admin whose startup kit is `kit`; closes when the block is left.
+
+    Args:
+        kit: the admin's startup kit, named after the admin.
+        patience: seconds to wait for a server that is starting.
+    """
+
+    def __init__(self, kit: Path, patience: float) -> None:
+        self._kit, self._patience = kit, patience
+        self._session: Session | None = None
+
+    def __enter__(self) -> Self:
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                with redirect_stdout(sys.stderr):  # FLARE prints; stdout is the command's result
+                    self._session = new_secure_session(
+                        self._kit.name, str(self._kit), timeout=_CONNECT
+                    )
+                return self
+            except NoConnection as error:
+                if time.monotonic() > until:
+                    raise ProtocolAbortedError(
+                        f"no FLARE server answers within {self._patience:g} s", "see its log"
+                    ) from error
+                time.sleep(_POLL)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            self._session.close()
+
+    def wait_for(self, sites: Sequence[str], patience: float) -> None:
+        """Wait until all sites are registered.
+
+        Raises:
+            ProtocolAbortedError: some are not, in time.
+        """
+        until = time.monotonic() + patience
+        while missing := set(sites) - {str(c.name) for c in self._api.get_connected_client_list()}:
+            if time.monotonic() > until:
+                raise ProtocolAbortedError(
+                    f"not connected within {patience:g} s: {', '.join(sorted(missing))}",
+                    "see the logs of these sites",
+                )
+            time.sleep(_POLL)
+
+    def submit(self, job: Path) -> str:
+        """Submit a job folder, signed with the admin's key; returns the job's id."""
+        return str(self._api.submit_job(str(job)))
+
+    def status(self, job_id: str) -> str:
+        """FLARE's word for the job's state."""
+        meta: dict[str, Any] = self._api.get_job_meta(job_id)
+        return str(meta.get("status"))
+
+    def abort(self, job_id: str) -> None:
+        """Stop a job."""
+        self._api.abort_job(job_id)
+
+    @property
+    def _api(self) -> Session:
+        assert self._session is not None
+        return self._session
+
+
+def is_over(status: str) -> bool:
+    """Whether a job of this state will not change it."""
+    return status.startswith(("FINISHED", "ABANDONED"))
