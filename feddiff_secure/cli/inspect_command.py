@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from feddiff_secure.cli.console import print_json
+from feddiff_secure.cli.console import print_json, print_tree
+from feddiff_secure.cli.import_command import import_data
 
-data_app = typer.Typer(help="Look at data files.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(
+    help="Look at data files, and import rasters.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @data_app.callback()
 def _data() -> None:
-    """Look at data files."""
+    """Look at data files, and import rasters."""
+
+
+data_app.command(name="import")(import_data)
 
 
 @data_app.command()
@@ -30,16 +36,4 @@ def inspect(
     if as_json:
         print_json(described)
     else:
-        _print_tree(described, 0)
-
-
-def _print_tree(value: dict[str, Any], depth: int) -> None:
-    for name, item in value.items():
-        pad = "  " * depth
-        if isinstance(item, dict):
-            typer.echo(f"{pad}{name}:")
-            _print_tree(item, depth + 1)
-        elif isinstance(item, list):
-            typer.echo(f"{pad}{name}: {', '.join(map(str, item)) if item else 'none'}")
-        else:
-            typer.echo(f"{pad}{name}: {'unknown' if item is None else item}")
+        print_tree(described)
