@@ -1,9 +1,10 @@
 """Ground truth as ENVI exports regions of interest (ROIs) to text.
 
-The form, as the ground truth of the 2013 contest of the IEEE GRSS has it: comment lines name the
-file's dimension (samples × lines), then each ROI with its colour and number of points, then the
-columns; the points follow, ROI by ROI, numbered from 1 in each. Pixels are counted from 1 (ENVI's
-file coordinates). Nothing is guessed: the numbers of points must be those stated.
+Comment lines name the file's dimension (samples × lines) and, for each ROI, its name, colour,
+number of points and columns; the points of a ROI are numbered from 1. Both orders occur: all ROIs
+first and then all points, as in ENVI 4.8's export of the test samples of the IEEE GRSS contest of
+2013, or each ROI before its points, as readers of that contest's training samples expect. Pixels
+are counted from 1 (ENVI's file coordinates). The numbers of points must be those stated.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from feddiff_secure.data.limits import DEFAULT_LIMITS, Limits
 from feddiff_secure.data.scene import Labels
 from feddiff_secure.errors import DataError
 
-FIRST_LINE = "; ENVI Output of ROIs"
-MAX_BYTES = 2**30  # of a text file
+MARK = "; ENVI Output of ROIs"
+MARK_WITHIN = 10  # lines
+MAX_BYTES = 2**26  # of a text file: some three million points
 _DIMENSION = re.compile(r"File Dimension:\s*(\d{1,9})\s*x\s*(\d{1,9})")
 _COLOUR = re.compile(r"ROI rgb value:\s*\{\s*(\d{1,3}),\s*(\d{1,3}),\s*(\d{1,3})\s*\}")
+_COUNT = re.compile(r"ROI npts:\s*(\d{1,9})")
 _HINT = "export the ROIs again as text, with pixel positions (ID, X, Y)"
 
 
@@ -45,14 +48,55 @@ class RoiLabels:
 
 
 @dataclass
-class _Head:
-    """What the comment lines say."""
+class _Text:
+    """What the lines say, in their order."""
 
+    path: Path
     shape: tuple[int, int] | None = None
     names: list[str] = field(default_factory=list)
     colours: list[tuple[int, int, int]] = field(default_factory=list)
     points: list[int] = field(default_factory=list)
-    columns: list[str] = field(default_factory=list)
+    positioned: bool = False
+    rows: list[list[str]] = field(default_factory=list)
+
+    def comment(self, text: str, number: int) -> None:
+        """A line that begins with `;`."""
+        dimension, colour = _DIMENSION.fullmatch(text), _COLOUR.fullmatch(text)
+        if dimension:
+            self.shape = (int(dimension[2]), int(dimension[1]))
+        elif text.startswith("ROI name:"):
+            self.names.append(text.partition(":")[2].strip())
+        elif colour:
+            red, green, blue = (int(part) for part in colour.groups())
+            if max(red, green, blue) > 255:
+                raise DataError(f"{self.path}: line {number}: a colour exceeds 255", _HINT)
+            self.colours.append((red, green, blue))
+        elif text.startswith("ROI npts:"):
+            count = _COUNT.fullmatch(text)
+            if count is None:
+                raise DataError(f"{self.path}: line {number}: `ROI npts` is no number", _HINT)
+            self.points.append(int(count[1]))
+        elif text.upper().split()[:3] == ["ID", "X", "Y"]:
+            self.positioned = True
+
+    def check(self, limits: Limits) -> None:
+        """Refuses what does not fit together."""
+        if self.shape is None or not 1 <= min(self.shape) <= max(self.shape) <= limits.side:
+            raise DataError(f"{self.path}: `File Dimension` is {self.shape or 'absent'}", _HINT)
+        if not 1 <= len(self.names) <= limits.classes or len(self.points) != len(self.names):
+            raise DataError(
+                f"{self.path}: {len(self.names)} ROI names and {len(self.points)} counts of "
+                f"points, outside 1..{limits.classes} or unequal",
+                _HINT,
+            )
+        check_names(self.names, f"{self.path}: ROI name")
+        if not self.positioned:
+            raise DataError(f"{self.path}: no columns ID, X, Y", _HINT)
+        if len(self.rows) != sum(self.points):
+            raise DataError(
+                f"{self.path}: {len(self.rows)} points, `ROI npts` add up to {sum(self.points)}",
+                "the file is cut short, or its head was edited",
+            )
 
 
 def read_roi_text(path: Path, limits: Limits = DEFAULT_LIMITS) -> RoiLabels:
@@ -66,21 +110,18 @@ def read_roi_text(path: Path, limits: Limits = DEFAULT_LIMITS) -> RoiLabels:
         DataError: missing, no such file, too large, other counts than stated, or a point outside
             the file's dimension.
     """
-    lines = _lines(path)
-    head, start = _head(lines, path)
-    if head.shape is None or max(head.shape) > limits.side or min(head.shape) < 1:
-        raise DataError(f"{path}: `File Dimension` is {head.shape or 'absent'}", _HINT)
-    if not 1 <= len(head.names) <= limits.classes or len(head.points) != len(head.names):
-        raise DataError(
-            f"{path}: {len(head.names)} ROI names and {len(head.points)} counts of points, outside "
-            f"1..{limits.classes} or unequal",
-            _HINT,
-        )
-    check_names(head.names, f"{path}: ROI name")
-    x, y = _positions(lines[start:], head, path)
-    label, ambiguous = _painted(x, y, head.points, head.shape)
-    complete = len(head.colours) == len(head.names)
-    return RoiLabels(label, tuple(head.names), tuple(head.colours) if complete else None, ambiguous)
+    text = _Text(path)
+    for number, line in enumerate(_lines(path), start=1):
+        if line.startswith(";"):
+            text.comment(line[1:].strip(), number)
+        elif line.strip():
+            text.rows.append(line.split()[:3])
+    text.check(limits)
+    assert text.shape is not None
+    x, y = _positions(text, text.shape)
+    label, ambiguous = _painted(x, y, text.points, text.shape)
+    complete = len(text.colours) == len(text.names)
+    return RoiLabels(label, tuple(text.names), tuple(text.colours) if complete else None, ambiguous)
 
 
 def _lines(path: Path) -> list[str]:
@@ -88,80 +129,35 @@ def _lines(path: Path) -> list[str]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise DataError(f"{path}: {size} bytes exceed {MAX_BYTES}", "split the file")
-        text = path.read_bytes().decode("latin-1")
+        lines = path.read_bytes().decode("latin-1").splitlines()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}", "check the path") from error
-    lines = text.splitlines()
-    if not lines or not lines[0].startswith(FIRST_LINE):
-        raise DataError(f"{path}: the first line does not start with {FIRST_LINE!r}", _HINT)
+    if not any(line.startswith(MARK) for line in lines[:MARK_WITHIN]):
+        raise DataError(f"{path}: no line of its head starts with {MARK!r}", _HINT)
     return lines
 
 
-def _head(lines: list[str], path: Path) -> tuple[_Head, int]:
-    """The comments at the beginning, and the number of the first line after them."""
-    head = _Head()
-    for number, line in enumerate(lines):
-        if not line.startswith(";"):
-            return head, number
-        text = line[1:].strip()
-        dimension, colour = _DIMENSION.fullmatch(text), _COLOUR.fullmatch(text)
-        if dimension:
-            head.shape = (int(dimension[2]), int(dimension[1]))
-        elif text.startswith("ROI name:"):
-            head.names.append(text.partition(":")[2].strip())
-        elif colour:
-            red, green, blue = (int(part) for part in colour.groups())
-            if max(red, green, blue) > 255:
-                raise DataError(f"{path}: line {number + 1}: a colour exceeds 255", _HINT)
-            head.colours.append((red, green, blue))
-        elif text.startswith("ROI npts:"):
-            head.points.append(_count(text.partition(":")[2], path, number + 1))
-        elif text.upper().startswith("ID "):
-            head.columns = text.upper().split()
-    return head, len(lines)
-
-
-def _count(text: str, path: Path, line: int) -> int:
-    try:
-        count = int(text)
-    except ValueError as error:
-        raise DataError(f"{path}: line {line}: `ROI npts` is no number", _HINT) from error
-    if count < 0:
-        raise DataError(f"{path}: line {line}: `ROI npts` is {count}", _HINT)
-    return count
-
-
-def _positions(
-    lines: list[str], head: _Head, path: Path
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _positions(text: _Text, shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Column and row of every point, counted from 0, in the order of the file."""
-    if head.columns[:3] != ["ID", "X", "Y"]:
-        raise DataError(f"{path}: the columns do not begin with ID, X, Y", _HINT)
-    rows = [line.split()[:3] for line in lines if line.strip() and not line.startswith(";")]
-    if len(rows) != sum(head.points):
-        raise DataError(
-            f"{path}: {len(rows)} points, `ROI npts` add up to {sum(head.points)}",
-            "the file is cut short, or its head was edited",
-        )
     try:
-        values = np.array(rows, dtype=np.float64).reshape(-1, 3)
+        values = np.array(text.rows, dtype=np.float64).reshape(-1, 3)
     except ValueError as error:
-        raise DataError(f"{path}: a point is no ID, X, Y", _HINT) from error
-    expected = np.concatenate([np.arange(1, count + 1) for count in head.points])
-    if not np.array_equal(values, np.rint(values)) or not np.array_equal(values[:, 0], expected):
-        raise DataError(f"{path}: the IDs of a ROI do not count from 1", _HINT)
-    assert head.shape is not None
-    height, width = head.shape
-    x, y = values[:, 1].astype(np.int64) - 1, values[:, 2].astype(np.int64) - 1
+        raise DataError(f"{text.path}: a point is no ID, X, Y", _HINT) from error
+    expected = np.concatenate([np.arange(1, count + 1) for count in text.points])
+    whole = np.isfinite(values).all() and np.array_equal(values, np.rint(values))
+    if not whole or not np.array_equal(values[:, 0], expected):
+        raise DataError(f"{text.path}: the IDs of a ROI do not count from 1", _HINT)
+    height, width = shape
+    x, y = values[:, 1] - 1, values[:, 2] - 1
     outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
     if outside.any():
         first = int(np.flatnonzero(outside)[0])
         raise DataError(
-            f"{path}: ROI point X {int(x[first]) + 1}, Y {int(y[first]) + 1} lies outside the "
+            f"{text.path}: ROI point X {x[first] + 1:g}, Y {y[first] + 1:g} lies outside the "
             f"raster of {width} samples × {height} lines ({int(outside.sum())} points do)",
             "X counts samples and Y lines, both from 1",
         )
-    return x, y
+    return x.astype(np.int64), y.astype(np.int64)
 
 
 def _painted(
@@ -170,10 +166,11 @@ def _painted(
     """The label raster, and how many pixels lie in several ROIs."""
     label = np.zeros(shape, dtype=np.int16)
     several = np.zeros(shape, dtype=np.bool_)
-    roi = np.repeat(np.arange(1, len(points) + 1, dtype=np.int16), points)
-    for number in range(1, len(points) + 1):
-        at = (y[roi == number], x[roi == number])
+    start = 0
+    for number, count in enumerate(points, start=1):
+        at = (y[start : start + count], x[start : start + count])
         several[at] |= label[at] > 0  # of an earlier ROI: a point that one ROI repeats is not
         label[at] = number
+        start += count
     label[several] = 0
     return label, int(several.sum())

@@ -18,6 +18,7 @@ from feddiff_secure.data.checks import check_finite
 from feddiff_secure.data.limits import DEFAULT_LIMITS, Limits
 from feddiff_secure.data.nodata import is_nan
 from feddiff_secure.data.raster.grids import place_layers
+from feddiff_secure.data.raster.joined_labels import JoinedLabels
 from feddiff_secure.data.raster.layer import Colour, FieldName, Layer, LayerFacts
 from feddiff_secure.data.raster.manifest import SceneFiles
 from feddiff_secure.data.raster.open_layer import open_layer, with_overrides
@@ -221,6 +222,12 @@ def open_scene(files: SceneFiles, limits: Limits = DEFAULT_LIMITS) -> Iterator[A
         for field, source in files.layers.items():
             layers[field] = open_layer(source, field, limits)
             stack.callback(layers[field].close)
+        if files.more_labels:
+            first = [(layers["labels"], files.layers["labels"])]
+            for source in files.more_labels:
+                first.append((open_layer(source, "labels", limits), source))
+                stack.callback(first[-1][0].close)
+            layers["labels"] = JoinedLabels(first)
         yield Assembly(files, layers, limits)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from feddiff_secure.data.raster.gdal_layer import GEOTIFF_SUFFIXES
+from feddiff_secure.data.raster.known_trees import known_tree
 from feddiff_secure.data.raster.layer import FieldName
 from feddiff_secure.data.raster.manifest import (
     MANIFEST_NAME,
@@ -64,9 +65,12 @@ def layers_of(
 
 
 def _folder(path: Path) -> SceneFiles:
-    """`scene.toml` if it is there, else the files named `hsi`, `lidar` (`dsm`), `labels`."""
+    """`scene.toml`, or a known benchmark, or the files named `hsi`, `lidar` (`dsm`), `labels`."""
     if (path / MANIFEST_NAME).is_file():
         return read_manifest(path / MANIFEST_NAME)
+    known = known_tree(path)
+    if known is not None:
+        return known
     names = sorted(entry for entry in path.iterdir() if entry.is_file())[: MAX_ENTRIES + 1]
     if len(names) > MAX_ENTRIES:
         raise DataError(f"{path}: more than {MAX_ENTRIES} files", f"write a {MANIFEST_NAME}")

@@ -65,6 +65,7 @@ class SceneFiles:
         path: the manifest, folder or file that names them; its stem names the scene.
         layers: by field; at least one modality.
         grid: the layer whose grid the scene takes.
+        more_labels: further label files, joined with the first (training and test samples).
         classes: class names; None takes those of the labels.
         site: name of the place or organisation.
     """
@@ -72,6 +73,7 @@ class SceneFiles:
     path: Path
     layers: Mapping[FieldName, LayerSource]
     grid: FieldName
+    more_labels: tuple[LayerSource, ...] = ()
     classes: tuple[str, ...] | None = None
     site: str | None = None
 
@@ -84,6 +86,9 @@ def read_manifest(path: Path) -> SceneFiles:
     """
     values = _toml(path)
     _refuse_unknown(values, _SCENE_KEYS, str(path))
+    labels = values.get("labels")
+    several = labels if isinstance(labels, list) and labels else [labels]
+    values["labels"] = several[0]
     layers = {
         field: _layer(values[field], field, path)
         for field in FIELDS
@@ -101,6 +106,7 @@ def read_manifest(path: Path) -> SceneFiles:
         path=path,
         layers=layers,
         grid=next(field for field in FIELDS if field == grid),
+        more_labels=tuple(_layer(more, "labels", path) for more in several[1:]),
         classes=_names(values.get("classes"), f"{path}: classes"),
         site=_text(values.get("site"), f"{path}: site"),
     )
