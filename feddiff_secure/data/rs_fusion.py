@@ -115,7 +115,8 @@ def _dense(values: Any, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
             "give labels of the same rows and columns",
         )
     if issparse(values):
-        entries = coo_array(values)
+        sparse: Any = values
+        entries = coo_array(sparse)
         if len({*zip(entries.row.tolist(), entries.col.tolist(), strict=True)}) != entries.nnz:
             raise DataError(
                 f"rs-fusion tuple: {name} labels hold a pixel twice", "their sum would be a class"
