@@ -60,6 +60,19 @@ def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
+def print_tree(value: dict[str, Any], depth: int = 0) -> None:
+    """Nested values as indented lines on stdout."""
+    for name, item in value.items():
+        pad = "  " * depth
+        if isinstance(item, dict):
+            typer.echo(f"{pad}{name}:")
+            print_tree(item, depth + 1)
+        elif isinstance(item, list):
+            typer.echo(f"{pad}{name}: {', '.join(map(str, item)) if item else 'none'}")
+        else:
+            typer.echo(f"{pad}{name}: {'unknown' if item is None else item}")
+
+
 def print_error(message: str, hint: str) -> None:
     """The two lines of every error; a message is folded into one line."""
     typer.echo(f"error: {' '.join(message.split())}", err=True)

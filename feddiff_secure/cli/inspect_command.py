@@ -3,43 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from feddiff_secure.cli.console import print_json
+from feddiff_secure.cli.console import print_json, print_tree
+from feddiff_secure.cli.import_command import import_data
+from feddiff_secure.errors import UsageError
 
-data_app = typer.Typer(help="Look at data files.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(
+    help="Look at data files, and import rasters.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @data_app.callback()
 def _data() -> None:
-    """Look at data files."""
+    """Look at data files, and import rasters."""
+
+
+data_app.command(name="import")(import_data)
 
 
 @data_app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="HDF5 or MAT file.")],
+    path: Annotated[Path, typer.Argument(help="Data file, manifest or folder.")],
+    picture: Annotated[
+        Path | None, typer.Option(help="PNG to write, new: true colour, elevation, labels.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Show what was understood: bands, wavelengths, classes, regions, what is ignored."""
+    """Show what was understood: bands, wavelengths, place, classes, gaps, what is ignored.
+
+    Examples:
+
+      feddiff-secure data inspect scene.toml --picture look.png
+    """
     from feddiff_secure.data.inspect import describe  # noqa: PLC0415  # reads with h5py
     from feddiff_secure.data.read import read_dataset  # noqa: PLC0415
 
-    described = describe(read_dataset(path, require_labels=False), path)
+    if picture is not None:
+        _check_picture(picture)
+    dataset = read_dataset(path, require_labels=False)
+    described = describe(dataset, path)
+    if picture is not None:
+        from feddiff_secure.report.scene_picture import write_scene_picture  # noqa: PLC0415
+
+        write_scene_picture(picture, dataset)
+        described["picture"] = str(picture)
     if as_json:
         print_json(described)
     else:
-        _print_tree(described, 0)
+        print_tree(described)
 
 
-def _print_tree(value: dict[str, Any], depth: int) -> None:
-    for name, item in value.items():
-        pad = "  " * depth
-        if isinstance(item, dict):
-            typer.echo(f"{pad}{name}:")
-            _print_tree(item, depth + 1)
-        elif isinstance(item, list):
-            typer.echo(f"{pad}{name}: {', '.join(map(str, item)) if item else 'none'}")
-        else:
-            typer.echo(f"{pad}{name}: {'unknown' if item is None else item}")
+def _check_picture(picture: Path) -> None:
+    if picture.suffix != ".png":
+        raise UsageError(f"picture: {picture} does not end in .png", "name a PNG")
+    if picture.exists():
+        raise UsageError(f"picture: {picture} exists", "give another name, or remove it")
+    if not picture.parent.is_dir():
+        raise UsageError(f"picture: {picture.parent} is no directory", "create it first")

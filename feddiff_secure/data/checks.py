@@ -14,13 +14,16 @@ from feddiff_secure.errors import DataError
 MAX_ID = 2**31 - 2  # region, group and position ids; int32 with one value to spare
 
 
-def check_finite(values: NDArray[Any], where: str, *, allow_nan: bool = False) -> None:
+def check_finite(
+    values: NDArray[Any], where: str, *, allow_nan: bool = False, channels: int | None = None
+) -> None:
     """Refuses NaN and infinity.
 
     Args:
         values: of any type; integers pass.
         where: for the message.
         allow_nan: accept NaN (a file declares it as `nodata`), refuse infinity.
+        channels: the axis of channels; one without a finite value is named. None: there is none.
 
     Raises:
         DataError: a value is not finite; the message counts them.
@@ -31,12 +34,25 @@ def check_finite(values: NDArray[Any], where: str, *, allow_nan: bool = False) -
     if bool(good.all()):
         return
     bad = int(values.size - np.count_nonzero(good))
+    which = _empty_channels(good, channels)
     raise DataError(
         f"{where}: {bad} of {values.size} values are "
-        f"{'' if allow_nan else 'NaN, '}infinite or beyond float32",
+        f"{'' if allow_nan else 'NaN, '}infinite or beyond float32{which}",
         "fill or remove them, or declare missing pixels of a modality with `nodata` "
         "(docs/formats/scene.md)",
     )
+
+
+def _empty_channels(good: NDArray[np.bool_], axis: int | None) -> str:
+    """The channels without a good value, in words; counted from 1."""
+    if axis is None or good.ndim < 2:
+        return ""
+    others = tuple(number for number in range(good.ndim) if number != axis % good.ndim)
+    empty = (np.flatnonzero(~good.any(axis=others)) + 1).tolist()
+    if not empty:
+        return ""
+    word = "band" if len(empty) == 1 else "bands"
+    return f" ({word} {', '.join(map(str, empty[:8]))} hold nothing else)"
 
 
 def check_integers(values: NDArray[Any], low: int, high: int, where: str) -> None:

@@ -86,9 +86,18 @@ def find_dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset | None:
 
 
 def read_numbers(
-    dataset: h5py.Dataset, name: str, path: Path, limits: Limits, *, allow_nan: bool = False
+    dataset: h5py.Dataset,
+    name: str,
+    path: Path,
+    limits: Limits,
+    *,
+    allow_nan: bool = False,
+    finite: bool = True,
+    channels: int | None = None,
 ) -> NDArray[Any]:
     """Reads a numeric array of at least one dimension, finite but for NaN where allowed.
+
+    With `finite` off NaN and infinity are left to the caller; `channels` is the axis of channels.
 
     Raises:
         DataError: not of integers or reals, too large, empty, or not finite.
@@ -107,7 +116,8 @@ def read_numbers(
     values = np.asarray(dataset[()])
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
-    check_finite(values, f"{path}: `{name}`", allow_nan=allow_nan)
+    if finite:
+        check_finite(values, f"{path}: `{name}`", allow_nan=allow_nan, channels=channels)
     return values
 
 

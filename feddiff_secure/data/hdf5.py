@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from feddiff_secure.data.h5_fields import (
     find_dataset,
     number_attribute,
     open_hdf5,
+    read_attribute,
     read_numbers,
     read_strings,
     string_attribute,
@@ -68,8 +70,9 @@ def _read_fields(file: h5py.File, path: Path, limits: Limits) -> RawFields:
     if site is not None:
         raw.site = read_strings(site, "site", path, limits)
     raw.classes = _classes(file, label, path, limits)
-    raw.crs = _one_string(file, "crs", str(path), limits)
+    raw.crs = one_string(file, "crs", str(path), limits)
     raw.transform = number_attribute(file, "transform", str(path), limits)
+    raw.colours = class_colours_attribute(file, path, limits)
     read = {*MODALITIES, *LABEL_NAMES, *NUMBER_FIELDS, "site"}
     raw.ignored = tuple(sorted(names - read))
     return raw
@@ -84,16 +87,15 @@ def _read_modality(dataset: h5py.Dataset, name: str, path: Path, limits: Limits)
             f"{where} has shape {shape}; sides are at most {limits.side} pixels",
             "give (N, channels), (H, W, channels) or (P, H, W, channels)",
         )
-    nodata = number_attribute(dataset, "nodata", where, limits)
-    if nodata is not None and len(nodata) != 1:
-        raise DataError(f"{where}: attribute `nodata` holds {len(nodata)} numbers", "store one")
-    declared = None if nodata is None else nodata[0]
+    declared = one_number(dataset, "nodata", where, limits)
     return RawModality(
-        values=read_numbers(dataset, name, path, limits, allow_nan=is_nan(declared)),
+        values=read_numbers(
+            dataset, name, path, limits, allow_nan=is_nan(declared), channels=len(shape) - 1
+        ),
         channels=string_attribute(dataset, "channels", where, limits),
         wavelengths_nm=number_attribute(dataset, "wavelengths_nm", where, limits),
         scale=number_attribute(dataset, "scale", where, limits),
-        support=_one_string(dataset, "support", where, limits),
+        support=one_string(dataset, "support", where, limits),
         nodata=declared,
     )
 
@@ -108,7 +110,46 @@ def _classes(
     return string_attribute(label, "classes", f"{path}: `label`", limits)
 
 
-def _one_string(owner: h5py.HLObject, name: str, where: str, limits: Limits) -> str | None:
+def class_colours_attribute(
+    file: h5py.File, path: Path, limits: Limits
+) -> tuple[tuple[int, int, int], ...] | None:
+    """The attribute `class_colours` of a file: (K, 3) integers 0..255, or None.
+
+    Raises:
+        DataError: of another type, shape or range.
+    """
+    stored = read_attribute(file, "class_colours", str(path), limits)
+    if stored is None:
+        return None
+    colours = np.asarray(stored)
+    if colours.dtype.kind not in "iu" or colours.ndim != 2 or colours.shape[1] != 3:
+        raise DataError(
+            f"{path}: attribute `class_colours` is {colours.dtype} of shape {colours.shape}",
+            "store integers of shape (classes, 3)",
+        )
+    if int(colours.min(initial=0)) < 0 or int(colours.max(initial=0)) > 255:
+        raise DataError(f"{path}: attribute `class_colours` leaves 0..255", "store 8-bit RGB")
+    return tuple((int(r), int(g), int(b)) for r, g, b in colours.tolist())
+
+
+def one_number(owner: h5py.HLObject, name: str, where: str, limits: Limits) -> float | None:
+    """An attribute of one real, or None where it is absent.
+
+    Raises:
+        DataError: it holds several, or no number.
+    """
+    numbers = number_attribute(owner, name, where, limits)
+    if numbers is not None and len(numbers) != 1:
+        raise DataError(f"{where}: attribute `{name}` holds {len(numbers)} numbers", "store one")
+    return None if numbers is None else numbers[0]
+
+
+def one_string(owner: h5py.HLObject, name: str, where: str, limits: Limits) -> str | None:
+    """An attribute of one string, or None where it is absent.
+
+    Raises:
+        DataError: it holds several, or no string.
+    """
     strings = string_attribute(owner, name, where, limits)
     if strings is None:
         return None

@@ -51,6 +51,8 @@ def write_scene(path: Path, dataset: Dataset) -> None:
                 file.create_dataset(name, data=values)
             for name, value in {"classes": list(dataset.classes), **attributes}.items():
                 file.attrs[name] = value
+            if dataset.colours is not None:
+                file.attrs["class_colours"] = np.array(dataset.colours, dtype=np.uint8)
             for name, modality in modalities.items():
                 _write_attributes(file[name], modality)
                 if np.isnan(fields[name]).any():

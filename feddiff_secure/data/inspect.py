@@ -5,6 +5,7 @@ It shows counts of the owner's own data to the owner: nothing here may travel.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ def describe(dataset: Dataset, path: Path) -> dict[str, Any]:
 
     Returns:
         `file`, `kind` (table or rasters), `shape` or `scenes`, `modalities` (channels,
-        wavelength range in nm, scale, support, missing pixels, range of values), `classes` with
+        wavelength range in nm, scale, support, missing pixels and their share, range of values),
+        `classes` with
         counts of labelled pixels, `unlabelled`, numbers of `regions`, `groups` and `sites`, `crs`,
-        `ignored` data sets, and `warnings`.
+        `transform` and `pixel_size` (in CRS units), `ignored` data sets, and `warnings`: what was
+        assumed, converted or resampled.
     """
     parts: tuple[Scene | PixelTable, ...] = (
         dataset.scenes if dataset.table is None else (dataset.table,)
@@ -49,6 +52,8 @@ def describe(dataset: Dataset, path: Path) -> dict[str, Any]:
         "groups": _distinct([part.group for part in parts]),
         "sites": _sites(parts),
         "crs": dataset.scenes[0].crs if dataset.scenes else None,
+        "transform": _transform(dataset),
+        "pixel_size": _pixel_size(dataset),
         "positions": dataset.table is not None and dataset.table.row_col is not None,
         "ignored": list(dataset.ignored),
         "warnings": [*dataset.notes, *_warnings(dataset, named)],
@@ -58,15 +63,31 @@ def describe(dataset: Dataset, path: Path) -> dict[str, Any]:
 def _describe_modality(held: list[Modality]) -> dict[str, Any]:
     layout = held[0].layout
     grid = layout.wavelengths_nm
+    missing = sum(int((~m.valid).sum()) for m in held if m.valid is not None)
     return {
         "channels": len(layout.channels),
         "names": list(layout.channels),
         "wavelengths_nm": None if grid is None else [grid[0], grid[-1]],
         "scale": held[0].scaling.describe(),
         "support": layout.support,
-        "missing": sum(int((~m.valid).sum()) for m in held if m.valid is not None),
+        "missing": missing,
+        "missing_share": missing / sum(math.prod(m.pixels) for m in held),
         "range": _range(held),
     }
+
+
+def _transform(dataset: Dataset) -> list[float] | None:
+    found = dataset.scenes[0].transform if dataset.scenes else None
+    return None if found is None else list(found)
+
+
+def _pixel_size(dataset: Dataset) -> list[float] | None:
+    """Length of a pixel's sides along a row and a column, in CRS units."""
+    found = dataset.scenes[0].transform if dataset.scenes else None
+    if found is None:
+        return None
+    a, b, _, d, e, _ = found
+    return [math.hypot(a, d), math.hypot(b, e)]
 
 
 def _range(held: list[Modality]) -> list[float]:

@@ -61,13 +61,59 @@ def read_mat(
             numbers are expected, names one field twice, or breaks the format.
     """
     check_file(path, limits)
-    with path.open("rb") as file:
-        head = file.read(HDF5_OFFSET + len(HDF5_MAGIC))
-    if HDF5_MAGIC in (head[: len(HDF5_MAGIC)], head[HDF5_OFFSET:]):
+    if _is_hdf5(path):
         arrays, ignored = _read_version_73(path, limits)
     else:
         arrays, ignored = _read_version_5(path, limits)
     return build_dataset(_fields(path, arrays, ignored), limits, require_labels=require_labels)
+
+
+def read_variable(
+    path: Path, names: tuple[str, ...], limits: Limits, *, only: bool = False
+) -> tuple[str, NDArray[Any]]:
+    """One numeric variable of a file of either version, NaN and infinity as they are.
+
+    Args:
+        path: the file; its size is checked already.
+        names: the first of these that is there is read.
+        limits: bound on the bytes of the array.
+        only: where none is there, take the only variable.
+
+    Returns:
+        Its name and its values.
+
+    Raises:
+        DataError: no such variable, or one that is no real, dense, numeric array.
+    """
+    if not _is_hdf5(path):
+        name = _first(path, names, [found.name for found in list_variables(path)], only=only)
+        return name, read_mat5(path, {name: name}, limits)[name]
+    with open_hdf5(path, limits) as file:
+        held = [name for name in file if not name.startswith("#")]
+        name = _first(path, names, held, only=only)
+        dataset = find_dataset(file, name, path)
+        assert dataset is not None
+        _check_matlab_class(dataset, name, path)
+        return name, read_numbers(dataset, name, path, limits, finite=False).transpose()
+
+
+def _first(path: Path, names: tuple[str, ...], held: list[str], *, only: bool) -> str:
+    for name in names:
+        if name in held:
+            return name
+    if only and len(held) == 1:
+        return held[0]
+    raise DataError(
+        f"{path}: holds no variable {' or '.join(names[:3])}, but {', '.join(held[:8]) or 'none'}",
+        "name the variable with `dataset`",
+    )
+
+
+def _is_hdf5(path: Path) -> bool:
+    """Whether a MATLAB file is of version 7.3."""
+    with path.open("rb") as file:
+        head = file.read(HDF5_OFFSET + len(HDF5_MAGIC))
+    return HDF5_MAGIC in (head[: len(HDF5_MAGIC)], head[HDF5_OFFSET:])
 
 
 def _chosen(names: list[str], path: Path) -> dict[str, str]:
@@ -91,7 +137,12 @@ def _read_version_5(path: Path, limits: Limits) -> tuple[dict[str, NDArray[Any]]
     arrays = read_mat5(path, chosen, limits)
     for field, values in arrays.items():
         nodata = _nodata(arrays.get(f"nodata_{field}"), field, path)
-        check_finite(values, f"{path}: `{chosen[field]}`", allow_nan=_may_be_nan(field, nodata))
+        check_finite(
+            values,
+            f"{path}: `{chosen[field]}`",
+            allow_nan=_may_be_nan(field, nodata),
+            channels=-1 if field in ("hsi", "lidar") else None,
+        )
     return arrays, sorted(set(names) - set(chosen.values()))
 
 
@@ -125,12 +176,12 @@ def _fields(path: Path, arrays: dict[str, NDArray[Any]], ignored: list[str]) -> 
     raw = RawFields(path, {}, ignored=tuple(ignored))
     label = arrays.get("label")
     if label is not None:
-        raw.label = _whole(_vector(label), "label", path)
+        raw.label = whole(_vector(label), "label", path)
     for field in ("region", "group"):
         if field in arrays:
-            setattr(raw, field, _whole(_vector(arrays[field]), field, path))
+            setattr(raw, field, whole(_vector(arrays[field]), field, path))
     if "row_col" in arrays:
-        raw.row_col = _whole(arrays["row_col"], "row_col", path)
+        raw.row_col = whole(arrays["row_col"], "row_col", path)
     for name in ("hsi", "lidar"):
         if name not in arrays:
             continue
@@ -168,8 +219,12 @@ def _reals(values: NDArray[Any]) -> tuple[float, ...]:
     return tuple(float(value) for value in values.reshape(-1))
 
 
-def _whole(values: NDArray[Any], name: str, path: Path) -> NDArray[Any]:
-    """Doubles that are whole numbers as integers; integers as they are."""
+def whole(values: NDArray[Any], name: str, path: Path) -> NDArray[Any]:
+    """Doubles that are whole numbers as integers; integers as they are.
+
+    Raises:
+        DataError: a value is no whole number.
+    """
     if values.dtype.kind != "f":
         return values
     if (np.abs(values) > LARGEST_EXACT).any() or (values != np.rint(values)).any():

@@ -18,13 +18,16 @@ from feddiff_secure.errors import DataError
 Mask = NDArray[np.bool_]
 
 
-def missing_pixels(values: NDArray[Any], nodata: float, where: str) -> Mask:
+def missing_pixels(
+    values: NDArray[Any], nodata: float, where: str, *, may_be_all: bool = False
+) -> Mask:
     """Which pixels hold the declared value.
 
     Args:
         values: as stored, (..., channels).
         nodata: the declared value, NaN allowed; compared in the type of `values`.
         where: for messages.
+        may_be_all: accept that no pixel is left (of a window, say).
 
     Returns:
         (...): True where a pixel is missing.
@@ -42,9 +45,11 @@ def missing_pixels(values: NDArray[Any], nodata: float, where: str) -> Mask:
     else:
         holds = values == _in_type(nodata, dtype, where)
     missing: Mask = holds.any(axis=-1)
-    if missing.all():
+    if missing.all() and not may_be_all:
+        full = (np.flatnonzero(holds.reshape(-1, values.shape[-1]).all(axis=0)) + 1).tolist()
+        which = f"; band {', '.join(map(str, full[:8]))} everywhere" if full else ""
         raise DataError(
-            f"{where}: every pixel holds nodata {nodata:g} in some channel",
+            f"{where}: every pixel holds nodata {nodata:g} in some channel{which}",
             "drop channels that are empty everywhere, or leave the modality out",
         )
     return missing

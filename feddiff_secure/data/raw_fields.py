@@ -6,6 +6,8 @@ ones mean is decided once, here (docs/formats/scene.md is the prose of it).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -59,15 +61,20 @@ class RawFields:
     transform: tuple[float, ...] | None = None
     ignored: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    colours: tuple[tuple[int, int, int], ...] | None = None
+    files: dict[str, Path] = field(default_factory=dict)  # of fields that come from another file
 
 
-def build_dataset(raw: RawFields, limits: Limits, *, require_labels: bool) -> Dataset:
+def build_dataset(
+    raw: RawFields, limits: Limits, *, require_labels: bool, window: bool = False
+) -> Dataset:
     """Interprets and checks the fields of a file.
 
     Args:
         raw: what the reader found.
         limits: bounds on counts and sides.
         require_labels: refuse a file without `label`; else everything is unlabelled.
+        window: the fields are a part of a scene, in which a sensor may have no value at all.
 
     Returns:
         A table where values are (N, channels), scenes where they are (H, W, channels) or
@@ -77,20 +84,41 @@ def build_dataset(raw: RawFields, limits: Limits, *, require_labels: bool) -> Da
         DataError: anything does not fit; the message starts with the file and names the field.
     """
     try:
-        return _build(raw, limits, require_labels)
+        return _build(raw, limits, require_labels, window)
+    except _OfFileError as error:
+        raise DataError(str(error), error.hint) from error
     except DataError as error:
         raise DataError(f"{raw.path}: {error}", error.hint) from error
 
 
-def _build(raw: RawFields, limits: Limits, require_labels: bool) -> Dataset:
+class _OfFileError(DataError):
+    """An error whose message names its file."""
+
+
+@contextmanager
+def _of(raw: RawFields, name: str) -> Iterator[None]:
+    """Errors name the file that a field comes from, where that is one of its own."""
+    try:
+        yield
+    except DataError as error:
+        if name not in raw.files:
+            raise
+        raise _OfFileError(f"{raw.files[name]}: {error}", error.hint) from error
+
+
+def _build(raw: RawFields, limits: Limits, require_labels: bool, window: bool) -> Dataset:
     if not raw.modalities:
         raise DataError("holds neither `hsi` nor `lidar`", "store at least one modality")
     if raw.label is None and require_labels:
         raise DataError("holds no `label`", "store labels, 0 meaning unlabelled")
     shape = _pixel_shape(raw)
-    label, classes = _label_and_classes(raw, shape)
+    with _of(raw, "label"):
+        label, classes = _label_and_classes(raw, shape)
     # Popped, so that the stored values are freed before the next copy is made.
-    modalities = {name: _modality(name, raw, shape) for name in list(raw.modalities)}
+    modalities = {}
+    for name in list(raw.modalities):
+        with _of(raw, name):
+            modalities[name] = _modality(name, raw, shape, window)
     region = _ids(raw.region, "region", shape)
     if len(shape) == 1:
         return _table(raw, modalities, label, classes, region)
@@ -114,9 +142,22 @@ def _pixel_shape(raw: RawFields) -> tuple[int, ...]:
             what = "`label`" if raw.label is not None else "the other modality"
             raise DataError(
                 f"`{name}` has shape {modality.values.shape}, {what} has shape {shape}",
-                "the leading dimensions must agree; the last one of a modality is its channels",
+                _axis_hint(modality.values.shape, shape),
             )
     return shape
+
+
+def _axis_hint(found: tuple[int, ...], pixels: tuple[int, ...]) -> str:
+    """What is probably wrong with the order of a modality's axes."""
+    if len(pixels) == 2 and found[1:] == pixels:
+        return "its bands come first: store (H, W, bands), np.moveaxis(values, 0, -1)"
+    if len(pixels) == 3 and len(found) == 4 and (found[0], *found[2:]) == pixels:
+        return "its bands come second: store (P, H, W, bands), np.moveaxis(values, 1, -1)"
+    if len(pixels) == 2 and found[:2] == pixels[::-1] and found[0] != found[1]:
+        return "rows and columns are swapped: store (H, W, bands), np.swapaxes(values, 0, 1)"
+    if len(pixels) == 1 and found[-1:] == pixels:
+        return "its bands come first: store (N, bands), its transpose"
+    return "the leading dimensions must agree; the last one of a modality is its channels"
 
 
 def _label_and_classes(raw: RawFields, shape: tuple[int, ...]) -> tuple[Labels, tuple[str, ...]]:
@@ -130,7 +171,7 @@ def _label_and_classes(raw: RawFields, shape: tuple[int, ...]) -> tuple[Labels, 
     return raw.label.astype(np.int16), raw.classes
 
 
-def _modality(name: str, raw: RawFields, shape: tuple[int, ...]) -> Modality:
+def _modality(name: str, raw: RawFields, shape: tuple[int, ...], window: bool) -> Modality:
     """Scaled values, still (..., channels) folded to (pixels, channels)."""
     fields = raw.modalities.pop(name)
     n_channels = fields.values.shape[-1]
@@ -152,7 +193,7 @@ def _modality(name: str, raw: RawFields, shape: tuple[int, ...]) -> Modality:
         # A table may hold derived features; without a word on it no pixel-level claim is made.
         support = "neighbourhood" if len(shape) == 1 else "pixel"
         raw.notes.append(f"`{name}` has no `support`: {support} is assumed")
-    valid = _without_nodata(name, raw, fields)
+    valid = _without_nodata(name, raw, fields, window)
     return Modality(
         name=cast(ModalityName, name),
         values=scaling.apply(fields.values).reshape(-1, n_channels),
@@ -164,11 +205,11 @@ def _modality(name: str, raw: RawFields, shape: tuple[int, ...]) -> Modality:
     )
 
 
-def _without_nodata(name: str, raw: RawFields, fields: RawModality) -> Mask | None:
+def _without_nodata(name: str, raw: RawFields, fields: RawModality, window: bool) -> Mask | None:
     """(pixels,) which pixels hold a value, None where all do; missing ones are set to 0."""
     if fields.nodata is None:
         return None
-    missing = missing_pixels(fields.values, fields.nodata, f"`{name}`")
+    missing = missing_pixels(fields.values, fields.nodata, f"`{name}`", may_be_all=window)
     if not missing.any():
         return None
     fields.values[missing] = 0
@@ -211,7 +252,7 @@ def _table(
         row_col=_ids(raw.row_col, "row_col", (n_pixels, 2)),
         name=_scene_name(raw.path),
     )
-    return Dataset(table=table, ignored=raw.ignored, notes=tuple(raw.notes))
+    return Dataset(table=table, ignored=raw.ignored, notes=tuple(raw.notes), colours=raw.colours)
 
 
 def _scenes(
@@ -246,7 +287,7 @@ def _scenes(
             label[number],
             classes,
             crs=raw.crs,
-            transform=_affine(raw.transform),
+            transform=affine(raw.transform),
             region=None if regions is None else regions[number],
             group=None if group is None else int(group[number]),
             site=None if raw.site is None else raw.site[number],
@@ -254,7 +295,7 @@ def _scenes(
         )
         for number in range(count)
     )
-    return Dataset(scenes=scenes, ignored=raw.ignored, notes=tuple(raw.notes))
+    return Dataset(scenes=scenes, ignored=raw.ignored, notes=tuple(raw.notes), colours=raw.colours)
 
 
 def _chw(modality: Modality, cubes: NDArray[np.float32], number: int) -> Modality:
@@ -272,7 +313,12 @@ def _chw(modality: Modality, cubes: NDArray[np.float32], number: int) -> Modalit
     )
 
 
-def _affine(transform: tuple[float, ...] | None) -> Affine | None:
+def affine(transform: tuple[float, ...] | None) -> Affine | None:
+    """The stored numbers as a transform.
+
+    Raises:
+        DataError: they are not six.
+    """
     if transform is None:
         return None
     if len(transform) != 6:

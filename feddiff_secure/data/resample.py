@@ -57,18 +57,32 @@ def resample(
         valid: (H, W), the source pixels that are there, over which alone means are taken; a target
             pixel without any gets 0.
     """
-    by_row = _weights(row, values.shape[1])
-    by_col = _weights(col, values.shape[2])
+    return area_means(values, weights(row, values.shape[1]), weights(col, values.shape[2]), valid)
+
+
+def area_means(
+    values: NDArray[np.float32],
+    by_row: csr_array,
+    by_col: csr_array,
+    valid: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """`resample` with the weights of both axes given: (C, H, W) to (C, targets, targets).
+
+    Args:
+        values: source pixels; 0 where missing.
+        by_row: (targets, H). by_col: (targets, W).
+        valid: (H, W), or None where all are there.
+    """
     share = 1.0 if valid is None else (by_col @ (by_row @ valid.astype(np.float64)).T).T
     share = np.where(share > 0, share, 1.0)
-    out = np.empty((values.shape[0], row.size, col.size), dtype=np.float32)
+    out = np.empty((values.shape[0], by_row.shape[0], by_col.shape[0]), dtype=np.float32)
     for channel, layer in enumerate(values.astype(np.float64)):
         out[channel] = (by_col @ (by_row @ layer).T).T / share
     return out
 
 
-def _weights(axis: Axis, source: int) -> csr_array:
-    """(size, source): each row sums to 1."""
+def weights(axis: Axis, source: int) -> csr_array:
+    """The part of every source pixel in every target pixel, (size, source): rows sum to 1."""
     low = axis.start + np.arange(axis.size) * axis.step
     # A target pixel may stick out by the tolerance with which it counted as covered.
     low, high = np.clip(low, 0, source), np.clip(low + axis.step, 0, source)

@@ -251,15 +251,18 @@ class Dataset:
         table: the pixel table, or None for rasters.
         ignored: names of what the file holds besides, which nothing here reads.
         notes: what the reader had to assume, in words, for `data inspect`.
+        colours: RGB 0..255 of each class, as the file has them for maps, or None.
 
     Raises:
-        DataError: both or neither are given, or scenes differ in layout or classes.
+        DataError: both or neither are given, scenes differ in layout or classes, or colours are
+            not one a class.
     """
 
     scenes: tuple[Scene, ...] = ()
     table: PixelTable | None = None
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    colours: tuple[tuple[int, int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         if bool(self.scenes) == (self.table is not None):
@@ -271,6 +274,11 @@ class Dataset:
                     f"{scene.name}: class names differ from those of {self.scenes[0].name}",
                     "use one list of classes",
                 )
+        if self.colours is not None and len(self.colours) != len(self.classes):
+            raise DataError(
+                f"data set: {len(self.colours)} class colours for {len(self.classes)} classes",
+                "give one RGB triple a class",
+            )
 
     @property
     def is_table(self) -> bool:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from feddiff_secure.report.palette import class_colours
+from feddiff_secure.report.palette import map_colours
 
 DPI = 120
 MAX_MOSAIC = 144  # scenes shown; more would be too small to read
@@ -28,6 +28,7 @@ PANEL_INCHES = 6.0  # longer side of one panel
 MAX_LEGEND_ROWS = 20
 
 Image = NDArray[np.uint8]
+Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,12 @@ class LandcoverMap:
 
 
 def write_map_png(
-    path: Path, maps: Sequence[LandcoverMap], classes: Sequence[str], *, title: str = ""
+    path: Path,
+    maps: Sequence[LandcoverMap],
+    classes: Sequence[str],
+    *,
+    title: str = "",
+    colours: Sequence[Colour] | None = None,
 ) -> None:
     """Draws one map, or a mosaic of several, with a legend.
 
@@ -58,21 +64,22 @@ def write_map_png(
         maps: at least one; a mosaic shows the first 144.
         classes: the class names, in the order of the labels.
         title: a line above the picture.
+        colours: RGB 0..255 of each class; None for the palette.
 
     Raises:
-        ValueError: there is no map, or shapes disagree.
+        ValueError: there is no map, or shapes or numbers of classes disagree.
     """
     if not maps:
         raise ValueError("no map to draw")
     shown = maps[:MAX_MOSAIC]
-    colours = class_colours(len(classes))
-    tiles = [colours[entry.predicted] for entry in shown]
+    table = map_colours(len(classes), colours)
+    tiles = [table[entry.predicted] for entry in shown]
     panels = [("predicted", tiles)]
     if any(entry.reference is not None for entry in shown):
-        panels.append((_reference_title(shown), [_reference_image(m, colours) for m in shown]))
+        panels.append((_reference_title(shown), [_reference_image(m, table) for m in shown]))
     columns = max(1, math.ceil(math.sqrt(len(shown))))
     height, width = _mosaic(tiles, columns)[0].shape[:2]
-    figure, axes = _figure(len(panels), height / width, classes, title)
+    figure, axes = _figure(len(panels), height / width, classes, title, table)
     for axis, (name, images) in zip(axes, panels, strict=True):
         image, corners = _mosaic(images, columns)
         axis.imshow(image, interpolation="nearest")
@@ -80,7 +87,7 @@ def write_map_png(
         for entry, (row, col) in zip(shown, corners, strict=True):
             if len(shown) > 1 and entry.name:
                 axis.text(col, row - 0.5, entry.name, fontsize=4, va="bottom", ha="left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def write_table_png(
@@ -92,6 +99,7 @@ def write_table_png(
     reference: NDArray[Any] | None = None,
     tested: NDArray[np.bool_] | None = None,
     title: str = "",
+    colours: Sequence[Colour] | None = None,
 ) -> None:
     """Draws the pixels of a table where they lie, or, without positions, the areas of classes.
 
@@ -103,22 +111,24 @@ def write_table_png(
         reference: labels (N,), 0 = unlabelled, or None.
         tested: bool (N,), the pixels kept for testing, or None.
         title: a line above the picture.
+        colours: RGB 0..255 of each class; None for the palette.
 
     Raises:
-        ValueError: shapes disagree.
+        ValueError: shapes or numbers of classes disagree.
     """
     entry = LandcoverMap(predicted, reference, tested)
-    series = [("predicted", predicted, class_colours(len(classes))[predicted])]
+    table = map_colours(len(classes), colours)
+    series = [("predicted", predicted, table[predicted])]
     if reference is not None:
-        image = _reference_image(entry, class_colours(len(classes)))
+        image = _reference_image(entry, table)
         series.append((_reference_title([entry]), reference, image))
     if row_col is None:
-        _write_bars(path, [(name, labels) for name, labels, _ in series], classes, title)
+        _write_bars(path, [(name, labels) for name, labels, _ in series], classes, title, table)
         return
     if row_col.shape != (predicted.size, 2):
         raise ValueError(f"positions {row_col.shape} for {predicted.size} predictions")
     extent = row_col.max(axis=0) - row_col.min(axis=0) + 1
-    figure, axes = _figure(len(series), float(extent[0] / extent[1]), classes, title)
+    figure, axes = _figure(len(series), float(extent[0] / extent[1]), classes, title, table)
     for axis, (name, labels, rgb) in zip(axes, series, strict=True):
         drawn = labels > 0
         axis.scatter(
@@ -127,7 +137,7 @@ def write_table_png(
         axis.set_aspect("equal")
         axis.invert_yaxis()
         axis.set_title(name, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _reference_title(maps: Sequence[LandcoverMap]) -> str:
@@ -168,7 +178,7 @@ def _mosaic(images: list[Image], columns: int) -> tuple[Image, list[tuple[int, i
 
 
 def _figure(
-    panels: int, ratio: float, classes: Sequence[str], title: str
+    panels: int, ratio: float, classes: Sequence[str], title: str, table: Image
 ) -> tuple[Figure, list[Any]]:
     """A figure of `panels` axes of height/width `ratio`, side by side or one above the other."""
     stacked = ratio < 0.5
@@ -185,23 +195,27 @@ def _figure(
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
-    colours = class_colours(len(classes)) / 255.0
+    colours = table / 255.0
     entries = [
-        Patch(facecolor=tuple(colour), edgecolor="black", linewidth=0.3, label=_plain(name))
+        Patch(facecolor=tuple(colour), edgecolor="black", linewidth=0.3, label=plain_text(name))
         for name, colour in zip(classes, colours[1:], strict=True)
     ]
     if entries:
         figure.legend(handles=entries, loc="outside right upper", fontsize=7, ncols=legend_columns)
     if title:
-        figure.suptitle(_plain(title), fontsize=10)
+        figure.suptitle(plain_text(title), fontsize=10)
     return figure, axes
 
 
 def _write_bars(
-    path: Path, series: list[tuple[str, NDArray[Any]]], classes: Sequence[str], title: str
+    path: Path,
+    series: list[tuple[str, NDArray[Any]]],
+    classes: Sequence[str],
+    title: str,
+    table: Image,
 ) -> None:
     """Pixels of each class, predicted beside reference: the picture of a table without places."""
-    colours = class_colours(len(classes))[1:] / 255.0
+    colours = table[1:] / 255.0
     figure = Figure(figsize=(7.0, 1.2 + 0.28 * len(classes)), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
@@ -220,20 +234,20 @@ def _write_bars(
             label=name + (" (hatched)" if number else ""),
         )
     axis.set_yticks(np.arange(len(classes)) + thick * (len(series) - 1) / 2)
-    axis.set_yticklabels([_plain(name) for name in classes], fontsize=7)
+    axis.set_yticklabels([plain_text(name) for name in classes], fontsize=7)
     axis.invert_yaxis()
     axis.set_xlabel("pixels")
     axis.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
-    figure.suptitle(_plain(title or "predicted class areas"), fontsize=10)
-    _save(figure, path)
+    figure.suptitle(plain_text(title or "predicted class areas"), fontsize=10)
+    save_figure(figure, path)
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Text that matplotlib shows as it is: a pair of `$` would start its formula mode."""
     return text.replace("$", r"\$")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Writes beside the place and renames, so that no half picture is ever there."""
     partial = path.with_name(path.name + ".partial")
     figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})

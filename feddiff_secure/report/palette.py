@@ -9,6 +9,7 @@ advance by the golden angle, and only the legend's order tells close ones apart.
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,26 @@ def class_colours(n_classes: int) -> NDArray[np.uint8]:
         red, green, blue = colorsys.hls_to_rgb(extra * GOLDEN_ANGLE % 1.0, lightness, 0.6)
         named.append((round(255 * red), round(255 * green), round(255 * blue)))
     return np.array(named[: n_classes + 1], dtype=np.uint8)
+
+
+def map_colours(
+    n_classes: int, colours: Sequence[tuple[int, int, int]] | None
+) -> NDArray[np.uint8]:
+    """`class_colours`, but for the classes those of the data where it has its own.
+
+    Args:
+        n_classes: number of classes.
+        colours: RGB 0..255, one a class, or None.
+
+    Raises:
+        ValueError: not one colour a class.
+    """
+    table = class_colours(n_classes)
+    if colours is not None:
+        if len(colours) != n_classes:
+            raise ValueError(f"{len(colours)} colours for {n_classes} classes")
+        table[1:] = np.array(colours, dtype=np.uint8).reshape(-1, 3)
+    return table
 
 
 def _rgb(code: str) -> tuple[int, int, int]:

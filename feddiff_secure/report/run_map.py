@@ -60,6 +60,7 @@ def draw(
             reference=table.label if same and table.label.any() else None,
             tested=tested[0] if tested else None,
             title=title,
+            colours=dataset.colours if same else None,
         )
         return
     entries = [
@@ -71,7 +72,8 @@ def draw(
         )
         for i, (scene, found) in enumerate(zip(dataset.scenes, maps, strict=True))
     ]
-    write_map_png(path, entries, classes, title=title)
+    colours = dataset.colours if same else None
+    write_map_png(path, entries, classes, title=title, colours=colours)
 
 
 def write_tif(
@@ -83,5 +85,6 @@ def write_tif(
     scene = dataset.scenes[0]
     assert scene.crs is not None
     names = classes or dataset.classes
-    write_map_geotiff(path, maps[0], names, scene.crs, scene.transform)
+    colours = dataset.colours if names == dataset.classes else None
+    write_map_geotiff(path, maps[0], names, scene.crs, scene.transform, colours=colours)
     return True

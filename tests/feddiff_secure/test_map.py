@@ -92,7 +92,7 @@ def test_a_geotiff_reads_back_with_place_names_and_colours(tmp_path: Path) -> No
     with rasterio.open(path) as file:
         assert np.array_equal(file.read(1), LABELS)
         assert (file.nodata, file.crs.to_epsg(), tuple(file.transform)[:6]) == (0, 32617, place)
-        assert file.tags()["class_3"] == "road_1"
+        assert file.tags(1)["class_3"] == "road_1"
         assert file.colormap(1)[1][:3] == tuple(class_colours(3)[1].tolist())
     first = path.read_bytes()
     write_map_geotiff(path, LABELS, CLASSES, "EPSG:32617", place)

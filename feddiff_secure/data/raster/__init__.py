@@ -1,0 +1,1 @@
+"""Scenes put together from georeferenced layers: GeoTIFF, ENVI, arrays of HDF5 and MATLAB files."""
