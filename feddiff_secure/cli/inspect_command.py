@@ -22,7 +22,12 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="HDF5 or MAT file.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Show what was understood: bands, wavelengths, classes, regions, what is ignored."""
+    """Show what was understood: bands, wavelengths, classes, regions, what is ignored.
+
+    Example:
+
+      feddiff-secure data inspect scene.h5
+    """
     from feddiff_secure.data.inspect import describe  # noqa: PLC0415  # reads with h5py
     from feddiff_secure.data.read import read_dataset  # noqa: PLC0415
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,12 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from feddiff_secure.cli.console import StageProgress, print_json, stderr
-from feddiff_secure.config.load import check_keys, load_config
+from feddiff_secure.cli.log_file import log_release, log_to
+from feddiff_secure.cli.run_view import plan_lines, print_summary
+from feddiff_secure.config.load import check_keys, config_digest, load_config
 from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.errors import FeddiffError, ProtocolAbortedError
+from feddiff_secure.errors import FeddiffError, ProtocolAbortedError, UsageError
+from feddiff_secure.public_log import PUBLIC_LOG
 
 _DATA, _PRIVACY, _OWNERS, _RUN = "Data", "Privacy", "Owners", "Run"
+_NOT_KEYS = {"config", "out", "dry_run", "cache", "log_file", "log_level", "as_json", "quiet"}
 
 
 def run(  # noqa: PLR0917  # one parameter an option, given by name
@@ -202,7 +205,8 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
         str | None, typer.Option(help="Where owners run: local.", rich_help_panel=_RUN)
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda. Default: cpu.", rich_help_panel=_RUN)
+        str | None,
+        typer.Option(help="cpu (cuda: not in this version). Default: cpu.", rich_help_panel=_RUN),
     ] = None,
     config: Annotated[
         Path | None,
@@ -212,6 +216,29 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
         Path | None,
         typer.Option(help="Run directory, new. Default: runs/<time>.", rich_help_panel=_RUN),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the plan and stop: owners, tiles, noise, ε by adversary, bytes, seconds. "
+            "Nothing is released, charged or written.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            help="Keep descriptors of tiles for later runs, in a folder of this user only (private "
+            "data: see docs/cache.md). Default: not kept.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    log_file: Annotated[
+        Path | None, typer.Option(help="Append public events of the run to a file.")
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option(help="debug (every release), info, warning or error.")
+    ] = "info",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -222,20 +249,27 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
       feddiff-secure run --epsilon 8
 
       feddiff-secure run --data pixels.h5 --epsilon 1 --owners 8 --partition region --json
+
+      feddiff-secure run --config feddiff.toml --dry-run
     """
     given = {
         name: value
         for name, value in locals().items()
-        if value is not None and name not in {"config", "out", "as_json", "quiet"}
+        if value is not None and name not in _NOT_KEYS
     }
     settings = _settings(config, given)
+    if dry_run:
+        _print_plan(settings, as_json=as_json)
+        return
     directory_path = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     execute = _execute_paper if settings.profile == "paper" else _execute
-    metrics, privacy = execute(settings, directory_path, quiet=quiet)
+    with log_to(log_file, log_level, "run"):
+        PUBLIC_LOG.info("config digest %s", config_digest(settings))
+        metrics, privacy = execute(settings, directory_path, quiet=quiet, cache=cache)
     if as_json:
         print_json({**metrics, "out": str(directory_path), "privacy": privacy})
     else:
-        _print_summary(metrics, privacy, directory_path)
+        print_summary(metrics, privacy, directory_path)
 
 
 def _settings(config: Path | None, given: dict[str, Any]) -> RunConfig:
@@ -245,19 +279,37 @@ def _settings(config: Path | None, given: dict[str, Any]) -> RunConfig:
     return RunConfig(**with_profile_defaults(given))
 
 
+def _print_plan(settings: RunConfig, *, as_json: bool) -> None:
+    from feddiff_secure.federation.foresight import foresee  # noqa: PLC0415  # loads torch
+
+    seen = foresee(settings)
+    if as_json:
+        print_json(seen.to_json())
+    else:
+        typer.echo("\n".join(plan_lines(seen)))
+
+
 def _execute(
-    settings: RunConfig, out: Path, *, quiet: bool
+    settings: RunConfig, out: Path, *, quiet: bool, cache: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     # Imported here: torch and opacus take seconds that --help and a wrong option need not wait.
+    from feddiff_secure.federation.descriptor_cache import DescriptorCache  # noqa: PLC0415
+    from feddiff_secure.federation.examples import describe  # noqa: PLC0415
     from feddiff_secure.federation.run import simulate  # noqa: PLC0415
     from feddiff_secure.report.run_directory import RunDirectory  # noqa: PLC0415
 
     directory = RunDirectory(out)
+
+    def log(line: dict[str, Any]) -> None:
+        directory.log(line)
+        log_release(line)
+
     with StageProgress(quiet=quiet) as progress:
         try:
             result = simulate(
                 settings,
-                log=directory.log,
+                log=log,
+                describer=DescriptorCache.default() if cache else describe,
                 progress=progress,
                 on_ready=lambda _plan: directory.open(settings),
                 ledgers=directory.ledgers if settings.ledger is None else Path(settings.ledger),
@@ -277,13 +329,18 @@ def _execute(
 
 
 def _execute_paper(
-    settings: RunConfig, out: Path, *, quiet: bool
+    settings: RunConfig, out: Path, *, quiet: bool, cache: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     from feddiff_secure.paper.disclosure import HEADLINE, privacy_json  # noqa: PLC0415
     from feddiff_secure.paper.paper_run import run_paper  # noqa: PLC0415  # loads torch
     from feddiff_secure.report.paper_directory import finish_paper  # noqa: PLC0415
     from feddiff_secure.report.run_directory import RunDirectory  # noqa: PLC0415
 
+    if cache:
+        raise UsageError(
+            "cache with profile paper: it trains its branches anew in every run",
+            "leave out --cache",
+        )
     directory = RunDirectory(out)
     stderr.print(HEADLINE)  # with --quiet too: it is no progress
     with StageProgress(quiet=quiet) as progress:
@@ -299,23 +356,3 @@ def _execute_paper(
             directory.discard()
             raise
     return metrics, privacy_json(result)
-
-
-def _print_summary(metrics: dict[str, Any], privacy: dict[str, Any], out: Path) -> None:
-    typer.echo(
-        f"OA {metrics['oa']:.3f}   AA {metrics['aa']:.3f}   kappa {metrics['kappa']:.3f}   "
-        f"({metrics['n_test']} test pixels, {metrics['test']})"
-    )
-    if privacy["epsilon_target"] is None:
-        typer.echo(f"no privacy guarantee: {privacy.get('profile', 'non-private')} baseline")
-    else:
-        typer.echo(
-            f"epsilon {privacy['epsilon']:.3f} (target {privacy['epsilon_target']:g}) at delta "
-            f"{privacy['delta']:g} for one {privacy['unit']}, deployment {privacy['deployment']}"
-        )
-        for row in privacy["adversaries"]:
-            value = math.inf if row["epsilon"] is None else row["epsilon"]
-            typer.echo(f"  {row['name']:<27} {value:8.3f}")
-    seconds = sum(metrics["seconds"].values())
-    typer.echo(f"{out}   ({seconds:.0f} s, {metrics['communication_parameters']} parameters)")
-    stderr.print(f"read {out / 'privacy.md'} and look at {out / 'map.png'}")

@@ -22,10 +22,10 @@ from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.statement import Statement
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.data.tiles import TileSet
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.examples import (
     Described,
+    Describer,
     blocks_of,
     describe,
     labelled_examples,
@@ -49,7 +49,6 @@ from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.transcript.leaves import FeaturesLeaf
 
 SESSION_BYTES = 16
-Describer = Callable[[FeatureMap, TileSet, Progress], Described]
 
 
 @dataclass(slots=True)
@@ -125,7 +124,7 @@ def simulate(
     clock = Clock()
     check_available(config)
     prepared = prepare(config)
-    features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
+    features = public_features(config, prepared)
     check_preprocessing(config, prepared.dataset.layout, features.networks)
     check_labelled(prepared)
     clock.lap("data")
@@ -194,6 +193,11 @@ def simulate(
         / releases,
         transcript=transcript,
     )
+
+
+def public_features(config: RunConfig, prepared: Prepared) -> FeatureMap:
+    """ψ of a run: from the sensor layout and a public seed alone."""
+    return FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
 
 
 def _public(features: FeatureMap, prepared: Prepared) -> FeaturesLeaf:
