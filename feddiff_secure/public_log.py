@@ -9,7 +9,16 @@ owner's data before noise: no counts, sizes, accuracies, or messages of errors, 
 from __future__ import annotations
 
 import logging
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 PUBLIC_LOG: Final = logging.getLogger("feddiff_secure.public")
 """Levels: INFO for stages, DEBUG for every release, WARNING and ERROR for how a run ended."""
+
+_PUBLIC_FIELDS: Final = ("phase", "round", "attempt", "tiles", "noised_gradient_norm")
+
+
+def log_release(line: Mapping[str, Any]) -> None:
+    """One release: its public fields, each of them noised or fixed by the plan."""
+    known = {name: line[name] for name in _PUBLIC_FIELDS if name in line}
+    PUBLIC_LOG.debug("release %s", " ".join(f"{name}={value}" for name, value in known.items()))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from feddiff_secure.cli.console import print_json, stderr
+from feddiff_secure.cli.output import written
 from feddiff_secure.config.commented import commented_config
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
@@ -25,15 +26,10 @@ def init(
 
       feddiff-secure init --out houston.toml
     """
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(commented_config(RunConfig()))
-    except FileExistsError as error:
-        raise UsageError(f"out: {out} exists", "give another --out, or remove it") from error
-    except OSError as error:
-        raise UsageError(
-            f"out: {out}: {error.strerror}", "give a path that can be written"
-        ) from error
+    if out.exists():
+        raise UsageError(f"out: {out} exists", "give another --out, or remove it")
+    with written(out), out.open("x", encoding="utf-8") as file:
+        file.write(commented_config(RunConfig()))
     if as_json:
         print_json({"out": str(out)})
     else:

@@ -7,14 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from feddiff_secure.errors import FeddiffError, UsageError
 from feddiff_secure.public_log import PUBLIC_LOG
 from feddiff_secure.version import __version__
 
 LEVELS = ("debug", "info", "warning", "error")
-_PUBLIC_FIELDS = ("phase", "round", "attempt", "tiles", "noised_gradient_norm")
 
 
 @contextmanager
@@ -50,12 +48,6 @@ def log_to(path: Path | None, level: str, command: str) -> Iterator[None]:
     finally:
         PUBLIC_LOG.removeHandler(handler)
         handler.close()
-
-
-def log_release(line: dict[str, Any]) -> None:
-    """One release: its public fields, each of them noised or fixed by the plan."""
-    known = {name: line[name] for name in _PUBLIC_FIELDS if name in line}
-    PUBLIC_LOG.debug("release %s", " ".join(f"{name}={value}" for name, value in known.items()))
 
 
 def _open(path: Path) -> logging.FileHandler:

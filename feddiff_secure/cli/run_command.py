@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from feddiff_secure.cli.console import StageProgress, print_json, stderr
-from feddiff_secure.cli.log_file import log_release, log_to
-from feddiff_secure.cli.run_view import plan_lines, print_summary
+from feddiff_secure.cli.log_file import log_to
+from feddiff_secure.cli.output import disk_errors
+from feddiff_secure.cli.plan_view import plan_lines
 from feddiff_secure.config.load import check_keys, config_digest, load_config
 from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
@@ -263,13 +265,13 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
         return
     directory_path = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     execute = _execute_paper if settings.profile == "paper" else _execute
-    with log_to(log_file, log_level, "run"):
+    with log_to(log_file, log_level, "run"), disk_errors(directory_path):
         PUBLIC_LOG.info("config digest %s", config_digest(settings))
         metrics, privacy = execute(settings, directory_path, quiet=quiet, cache=cache)
     if as_json:
         print_json({**metrics, "out": str(directory_path), "privacy": privacy})
     else:
-        print_summary(metrics, privacy, directory_path)
+        _print_summary(metrics, privacy, directory_path)
 
 
 def _settings(config: Path | None, given: dict[str, Any]) -> RunConfig:
@@ -299,16 +301,11 @@ def _execute(
     from feddiff_secure.report.run_directory import RunDirectory  # noqa: PLC0415
 
     directory = RunDirectory(out)
-
-    def log(line: dict[str, Any]) -> None:
-        directory.log(line)
-        log_release(line)
-
     with StageProgress(quiet=quiet) as progress:
         try:
             result = simulate(
                 settings,
-                log=log,
+                log=directory.log,
                 describer=DescriptorCache.default() if cache else describe,
                 progress=progress,
                 on_ready=lambda _plan: directory.open(settings),
@@ -356,3 +353,23 @@ def _execute_paper(
             directory.discard()
             raise
     return metrics, privacy_json(result)
+
+
+def _print_summary(metrics: dict[str, Any], privacy: dict[str, Any], out: Path) -> None:
+    typer.echo(
+        f"OA {metrics['oa']:.3f}   AA {metrics['aa']:.3f}   kappa {metrics['kappa']:.3f}   "
+        f"({metrics['n_test']} test pixels, {metrics['test']})"
+    )
+    if privacy["epsilon_target"] is None:
+        typer.echo(f"no privacy guarantee: {privacy.get('profile', 'non-private')} baseline")
+    else:
+        typer.echo(
+            f"epsilon {privacy['epsilon']:.3f} (target {privacy['epsilon_target']:g}) at delta "
+            f"{privacy['delta']:g} for one {privacy['unit']}, deployment {privacy['deployment']}"
+        )
+        for row in privacy["adversaries"]:
+            value = math.inf if row["epsilon"] is None else row["epsilon"]
+            typer.echo(f"  {row['name']:<27} {value:8.3f}")
+    seconds = sum(metrics["seconds"].values())
+    typer.echo(f"{out}   ({seconds:.0f} s, {metrics['communication_parameters']} parameters)")
+    stderr.print(f"read {out / 'privacy.md'} and look at {out / 'map.png'}")

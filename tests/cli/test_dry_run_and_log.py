@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from feddiff_secure.cli.console import StageProgress
-from feddiff_secure.cli.log_file import log_release, log_to
+from feddiff_secure.cli.log_file import log_to
 from feddiff_secure.cli.main import run_cli
 from feddiff_secure.data.hdf5_writer import write_scene
 from feddiff_secure.errors import DataError, UsageError
 from feddiff_secure.federation.owner import Owner
-from feddiff_secure.public_log import PUBLIC_LOG
+from feddiff_secure.public_log import PUBLIC_LOG, log_release
 from scripts.make_tiny_table import tiny_table
 
 Run = Callable[..., tuple[int, str, str]]

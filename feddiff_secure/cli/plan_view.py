@@ -1,14 +1,9 @@
-"""What `run` prints: its results, or with `--dry-run` the plan it would have followed."""
+"""What `run --dry-run` prints: the plan of a run in lines."""
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from feddiff_secure.cli.console import stderr
 from feddiff_secure.config.paper import NO_GUARANTEE
 
 if TYPE_CHECKING:
@@ -58,24 +53,3 @@ def plan_lines(seen: Foresight) -> list[str]:
         f"bytes up    {megabytes:.2f} MB an owner in vectors; keys and signatures take kilobytes",
         f"seconds     {sum(seen.seconds.values()):.0f} (estimate: {stages})",
     ]
-
-
-def print_summary(metrics: dict[str, Any], privacy: dict[str, Any], out: Path) -> None:
-    """The results for a person; `stderr` gets what to read next."""
-    typer.echo(
-        f"OA {metrics['oa']:.3f}   AA {metrics['aa']:.3f}   kappa {metrics['kappa']:.3f}   "
-        f"({metrics['n_test']} test pixels, {metrics['test']})"
-    )
-    if privacy["epsilon_target"] is None:
-        typer.echo(f"no privacy guarantee: {privacy.get('profile', 'non-private')} baseline")
-    else:
-        typer.echo(
-            f"epsilon {privacy['epsilon']:.3f} (target {privacy['epsilon_target']:g}) at delta "
-            f"{privacy['delta']:g} for one {privacy['unit']}, deployment {privacy['deployment']}"
-        )
-        for row in privacy["adversaries"]:
-            value = math.inf if row["epsilon"] is None else row["epsilon"]
-            typer.echo(f"  {row['name']:<27} {value:8.3f}")
-    seconds = sum(metrics["seconds"].values())
-    typer.echo(f"{out}   ({seconds:.0f} s, {metrics['communication_parameters']} parameters)")
-    stderr.print(f"read {out / 'privacy.md'} and look at {out / 'map.png'}")
