@@ -28,6 +28,7 @@ from feddiff_secure.errors import (
     UsageError,
     VerificationError,
 )
+from feddiff_secure.platform_check import require_platform
 
 if TYPE_CHECKING:
     from feddiff_secure.data.scene import Dataset
@@ -135,6 +136,7 @@ def run(
             released.
         ProtocolAbortedError: a round failed; what was released is recorded in `out` + ".partial".
     """
+    require_platform()
     settings = _settings(config, keys)
     # Imported here: torch takes seconds that loading and verifying need not wait for.
     from feddiff_secure.federation.progress import Silent  # noqa: PLC0415
@@ -172,6 +174,7 @@ def predict(run_directory: StrPath, data: StrPath, out: StrPath) -> Prediction:
         UsageError: `out` exists or cannot be written so.
         DataError: a model or data file that is missing, wrong, or of other sensors.
     """
+    require_platform()
     from feddiff_secure.federation.progress import Silent  # noqa: PLC0415
     from feddiff_secure.report.prediction import predict_file  # noqa: PLC0415  # loads torch
 
@@ -196,6 +199,7 @@ def verify(
         VerificationError: the first step that failed, with its evidence.
         DataError: a registry file that is missing or damaged. UsageError: no such directory.
     """
+    require_platform()
     from feddiff_crypto.errors import CryptoError  # noqa: PLC0415
     from feddiff_crypto.registry_file import read_registry  # noqa: PLC0415
     from feddiff_secure.audit.verify import verify_run  # noqa: PLC0415
