@@ -23,7 +23,14 @@ def budget(
     path: Annotated[Path, typer.Argument(help="Ledger file, folder of ledgers, or run directory.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Show lifetime, spent and remaining ε of every ledger; changes nothing."""
+    """Show lifetime, spent and remaining ε of every ledger; changes nothing.
+
+    Examples:
+
+      feddiff-secure budget runs/first
+
+      feddiff-secure budget /srv/ledger --json
+    """
     # Imported here: the accountant takes a second that --help need not wait for.
     from feddiff_privacy.ledger.reading import read_ledger  # noqa: PLC0415
     from feddiff_secure.federation.ledgers import ledger_errors  # noqa: PLC0415

@@ -10,8 +10,11 @@ import typer
 
 from feddiff_secure.cli.audit_command import audit_app
 from feddiff_secure.cli.budget_command import budget
+from feddiff_secure.cli.cache_command import cache_app
 from feddiff_secure.cli.console import print_error
 from feddiff_secure.cli.federation_commands import abort, coordinator_app, status
+from feddiff_secure.cli.grouped_help import group_help
+from feddiff_secure.cli.init_command import init
 from feddiff_secure.cli.inspect_command import data_app
 from feddiff_secure.cli.node_command import node_app
 from feddiff_secure.cli.predict_command import predict
@@ -28,16 +31,20 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Private land-cover models from hyperspectral and LiDAR data of several organisations.",
 )
-app.command()(run)
-app.command()(predict)
-app.command()(budget)
-app.add_typer(audit_app, name="audit")
-app.add_typer(data_app, name="data")
-app.add_typer(node_app, name="node")
-app.add_typer(provision_app, name="provision")
-app.add_typer(coordinator_app, name="coordinator")
-app.command()(status)
-app.command()(abort)
+_TRAIN, _TRUST, _MACHINE = "Train and predict", "Check and account", "Organisation and machine"
+app.command(rich_help_panel=_TRAIN)(init)
+app.command(rich_help_panel=_TRAIN)(run)
+app.command(rich_help_panel=_TRAIN)(predict)
+app.add_typer(data_app, name="data", rich_help_panel=_TRAIN)
+app.command(rich_help_panel=_TRUST)(budget)
+app.add_typer(audit_app, name="audit", rich_help_panel=_TRUST)
+app.add_typer(node_app, name="node", rich_help_panel=_MACHINE)
+app.add_typer(provision_app, name="provision", rich_help_panel=_MACHINE)
+app.add_typer(coordinator_app, name="coordinator", rich_help_panel=_MACHINE)
+app.command(rich_help_panel=_MACHINE)(status)
+app.command(rich_help_panel=_MACHINE)(abort)
+app.add_typer(cache_app, name="cache", rich_help_panel=_MACHINE)
+group_help(app)
 
 INTERRUPTED = 130
 
@@ -61,7 +68,14 @@ def _options(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    pass
+    """Private land-cover models from hyperspectral and LiDAR data of several organisations.
+
+    Examples:
+
+      feddiff-secure run --epsilon 8
+
+      feddiff-secure audit verify runs/first
+    """
 
 
 def main() -> None:

@@ -58,7 +58,12 @@ def init(
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Make an identity key, write it with mode 0600, and print its fingerprint."""
+    """Make an identity key, write it with mode 0600, and print its fingerprint.
+
+    Example:
+
+      feddiff-secure node init agency --out agency.key --passphrase-file passphrase.txt
+    """
     if not is_party_name(name):
         raise UsageError(f"{name!r} is not a party name", "use 1 to 64 letters, digits, . _ -")
     for path in (out, *([] if settings is None else [settings])):
@@ -79,7 +84,12 @@ def show(
     path: Annotated[Path, typer.Argument(help="Identity file.")] = Path("identity.key"),
     as_json: _Json = False,
 ) -> None:
-    """Print the name, public key and fingerprint of an identity file; no passphrase is needed."""
+    """Print the name, public key and fingerprint of an identity file; no passphrase is needed.
+
+    Example:
+
+      feddiff-secure node show agency.key
+    """
     with as_user_errors():
         _print(_described(read_identity(path), path), as_json)
 
@@ -97,6 +107,10 @@ def rotate(
     """Make a new identity key and a statement, signed by the old one, that it takes over.
 
     The passphrase opens the old key and seals the new one.
+
+    Example:
+
+      feddiff-secure node rotate --identity agency.key --out new.key --statement rotation.json
     """
     for path in (out, statement):
         _refuse_existing(path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feddiff_secure.cli.console import StageProgress, print_json, stderr
+from feddiff_secure.cli.output import written
 from feddiff_secure.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def predict(  # noqa: PLR0917  # one parameter an option, given by name
     from feddiff_secure.report.prediction import predict_file  # noqa: PLC0415  # loads torch
 
     together = _together(recipient, consent, lidar_data, aggregation)
-    with StageProgress(quiet=quiet) as progress:
+    with StageProgress(quiet=quiet) as progress, written(out):
         summary = predict_file(run, data, out, progress, together=together)
     if as_json:
         print_json(summary)

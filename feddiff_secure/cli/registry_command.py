@@ -45,7 +45,12 @@ def add(  # noqa: PLR0917  # one parameter an option, given by name
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Pin an organisation's key; makes the file if there is none."""
+    """Pin an organisation's key; makes the file if there is none.
+
+    Example:
+
+      feddiff-secure node registry add agency "$KEY" --fingerprint "$HEARD"
+    """
     key = _public(public)
     if fingerprint is not None and "".join(fingerprint.split()) != key.fingerprint.replace(" ", ""):
         raise VerificationError(
@@ -60,7 +65,12 @@ def add(  # noqa: PLR0917  # one parameter an option, given by name
 
 @registry_app.command()
 def show(registry: _Registry = _DEFAULT, as_json: _Json = False) -> None:
-    """List names and fingerprints, to be compared with each organisation by voice."""
+    """List names and fingerprints, to be compared with each organisation by voice.
+
+    Example:
+
+      feddiff-secure node registry show
+    """
     with as_user_errors():
         known = read_registry(registry)
     shown: dict[str, Any] = {
@@ -92,7 +102,12 @@ def rotate(
     registry: _Registry = _DEFAULT,
     as_json: _Json = False,
 ) -> None:
-    """Replace a key by the one that it signed for; the old key is revoked."""
+    """Replace a key by the one that it signed for; the old key is revoked.
+
+    Example:
+
+      feddiff-secure node registry rotate rotation.json
+    """
     with as_user_errors():
         known = read_registry(registry)
         rotation = parse_rotation(
@@ -110,7 +125,12 @@ def revoke(
     registry: _Registry = _DEFAULT,
     as_json: _Json = False,
 ) -> None:
-    """Take an organisation's key out of use for good."""
+    """Take an organisation's key out of use for good.
+
+    Example:
+
+      feddiff-secure node registry revoke agency --reason "laptop lost"
+    """
     with as_user_errors():
         known = read_registry(registry)
         revoked = known.revoke(name, reason)

@@ -10,12 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from feddiff_secure.cli.console import StageProgress, print_json, stderr
-from feddiff_secure.config.load import check_keys, load_config
+from feddiff_secure.cli.log_file import log_to
+from feddiff_secure.cli.output import disk_errors
+from feddiff_secure.cli.plan_view import plan_lines
+from feddiff_secure.config.load import check_keys, config_digest, load_config
 from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import FeddiffError, ProtocolAbortedError, UsageError
+from feddiff_secure.public_log import PUBLIC_LOG
 
 _DATA, _PRIVACY, _OWNERS, _RUN = "Data", "Privacy", "Owners", "Run"
+_NOT_KEYS = {"config", "out", "dry_run", "cache", "log_file", "log_level", "as_json", "quiet"}
 
 
 def run(  # noqa: PLR0917  # one parameter an option, given by name
@@ -207,7 +212,8 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
         ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu or cuda. Default: cpu.", rich_help_panel=_RUN)
+        str | None,
+        typer.Option(help="cpu (cuda: not in this version). Default: cpu.", rich_help_panel=_RUN),
     ] = None,
     config: Annotated[
         Path | None,
@@ -217,6 +223,29 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
         Path | None,
         typer.Option(help="Run directory, new. Default: runs/<time>.", rich_help_panel=_RUN),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the plan and stop: owners, tiles, noise, ε by adversary, bytes, seconds. "
+            "Nothing is released, charged or written.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            help="Keep descriptors of tiles for later runs, in a folder of this user only (private "
+            "data: see docs/cache.md). Default: not kept.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    log_file: Annotated[
+        Path | None, typer.Option(help="Append public events of the run to a file.")
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option(help="debug (every release), info, warning or error.")
+    ] = "info",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -227,19 +256,26 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
       feddiff-secure run --epsilon 8
 
       feddiff-secure run --data pixels.h5 --epsilon 1 --owners 8 --partition region --json
+
+      feddiff-secure run --config feddiff.toml --dry-run
     """
     given = {
         name: value
         for name, value in locals().items()
-        if value is not None and name not in {"config", "out", "as_json", "quiet"}
+        if value is not None and name not in _NOT_KEYS
     }
     settings = _settings(config, given)
+    if dry_run:
+        _print_plan(settings, as_json=as_json)
+        return
     directory_path = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     if settings.profile == "paper":
         execute = _execute_paper
     else:
         execute = _execute_flare if settings.engine == "flare" else _execute
-    metrics, privacy = execute(settings, directory_path, quiet=quiet)
+    with log_to(log_file, log_level, "run"), disk_errors(directory_path):
+        PUBLIC_LOG.info("config digest %s", config_digest(settings))
+        metrics, privacy = execute(settings, directory_path, quiet=quiet, cache=cache)
     if as_json:
         print_json({**metrics, "out": str(directory_path), "privacy": privacy})
     else:
@@ -253,10 +289,22 @@ def _settings(config: Path | None, given: dict[str, Any]) -> RunConfig:
     return RunConfig(**with_profile_defaults(given))
 
 
+def _print_plan(settings: RunConfig, *, as_json: bool) -> None:
+    from feddiff_secure.federation.foresight import foresee  # noqa: PLC0415  # loads torch
+
+    seen = foresee(settings)
+    if as_json:
+        print_json(seen.to_json())
+    else:
+        typer.echo("\n".join(plan_lines(seen)))
+
+
 def _execute(
-    settings: RunConfig, out: Path, *, quiet: bool
+    settings: RunConfig, out: Path, *, quiet: bool, cache: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     # Imported here: torch and opacus take seconds that --help and a wrong option need not wait.
+    from feddiff_secure.federation.descriptor_cache import DescriptorCache  # noqa: PLC0415
+    from feddiff_secure.federation.examples import describe  # noqa: PLC0415
     from feddiff_secure.federation.run import simulate  # noqa: PLC0415
     from feddiff_secure.report.run_directory import RunDirectory  # noqa: PLC0415
 
@@ -266,6 +314,7 @@ def _execute(
             result = simulate(
                 settings,
                 log=directory.log,
+                describer=DescriptorCache.default() if cache else describe,
                 progress=progress,
                 on_ready=lambda _plan: directory.open(settings),
                 ledgers=directory.ledgers if settings.ledger is None else Path(settings.ledger),
@@ -285,8 +334,13 @@ def _execute(
 
 
 def _execute_flare(
-    settings: RunConfig, out: Path, *, quiet: bool
+    settings: RunConfig, out: Path, *, quiet: bool, cache: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
+    if cache:
+        raise UsageError(
+            "cache with engine flare: owners are processes that keep nothing for others",
+            "leave out --cache",
+        )
     try:
         from feddiff_secure.deployment.one_machine import run_flare  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -301,13 +355,18 @@ def _execute_flare(
 
 
 def _execute_paper(
-    settings: RunConfig, out: Path, *, quiet: bool
+    settings: RunConfig, out: Path, *, quiet: bool, cache: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     from feddiff_secure.paper.disclosure import HEADLINE, privacy_json  # noqa: PLC0415
     from feddiff_secure.paper.paper_run import run_paper  # noqa: PLC0415  # loads torch
     from feddiff_secure.report.paper_directory import finish_paper  # noqa: PLC0415
     from feddiff_secure.report.run_directory import RunDirectory  # noqa: PLC0415
 
+    if cache:
+        raise UsageError(
+            "cache with profile paper: it trains its branches anew in every run",
+            "leave out --cache",
+        )
     directory = RunDirectory(out)
     stderr.print(HEADLINE)  # with --quiet too: it is no progress
     with StageProgress(quiet=quiet) as progress:

@@ -127,6 +127,10 @@ def prune(run: _Run) -> None:
     """Remove the masked vectors and opened secrets of a verified run; their hashes stay.
 
     Sums and model can no longer be recomputed afterwards, and verify says so.
+
+    Example:
+
+      feddiff-secure audit prune runs/first
     """
     from feddiff_secure.audit.history import read_history  # noqa: PLC0415
     from feddiff_secure.audit.pruned import prune as prune_run  # noqa: PLC0415

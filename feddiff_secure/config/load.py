@@ -25,7 +25,7 @@ from feddiff_secure.errors import UsageError
 DIGEST_KEY = "config_digest"
 MOST_BYTES = 1 << 20  # of a configuration file
 
-_WANTED = {"float": "a number", "int": "an integer", "bool": "true or false"}
+_KINDS = {"float": "a number", "int": "an integer", "bool": "true or false"}
 _TYPES: dict[str, str] = {
     f.name: str(f.type).removesuffix(" | None") for f in dataclasses.fields(RunConfig)
 }
@@ -67,7 +67,7 @@ def parse_config(data: bytes, source: str, overrides: Mapping[str, Any] | None =
     """
     try:
         values = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers and nesting beyond any limit
         raise UsageError(f"{source}: not TOML: {error}", "see docs/configuration.md") from error
     digest = values.pop(DIGEST_KEY, None)
     check_keys(values, source)
@@ -88,6 +88,11 @@ def _read(path: Path) -> bytes:
         raise UsageError(f"{path}: {error.strerror}", "give a readable TOML file") from error
 
 
+def kind_of(key: str) -> str:
+    """What type of value a key takes, in words."""
+    return _KINDS.get(_TYPES[key], "text in quotes")
+
+
 def check_keys(values: Mapping[str, Any], source: str) -> None:
     """Refuse unknown keys, naming the nearest known one, and values of another type.
 
@@ -98,7 +103,7 @@ def check_keys(values: Mapping[str, Any], source: str) -> None:
         if key not in _TYPES:
             near = difflib.get_close_matches(key, _TYPES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(_TYPES)}"
-            raise UsageError(f"{source}: unknown key {key!r}", hint)
+            raise UsageError(f"{source}: unknown key {key[:80]!r}", hint)
         expected = _TYPES[key]
         if expected == "float":
             fits = isinstance(value, int | float) and not isinstance(value, bool)
@@ -109,7 +114,4 @@ def check_keys(values: Mapping[str, Any], source: str) -> None:
         else:
             fits = isinstance(value, str)
         if not fits:
-            wanted = {"float": "a number", "int": "an integer", "bool": "true or false"}.get(
-                expected, "text in quotes"
-            )
-            raise UsageError(f"{source}: {key} is {value!r}", f"give {wanted}")
+            raise UsageError(f"{source}: {key} is {str(value)[:80]!r}", f"give {kind_of(key)}")

@@ -5,20 +5,23 @@ It reads data without noise: of the simulation, or of a public test file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feddiff_secure.data.tiles import TileSet
-from feddiff_secure.federation.examples import Described, part_of, predicted_labels, steps
+from feddiff_secure.federation.examples import (
+    Described,
+    Describer,
+    part_of,
+    predicted_labels,
+    steps,
+)
 from feddiff_secure.federation.prepare import Prepared
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.model.model_file import Model
 from feddiff_secure.model.psi import FeatureMap
-
-Describer = Callable[[FeatureMap, TileSet, Progress], Described]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

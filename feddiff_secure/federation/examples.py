@@ -6,7 +6,7 @@ once, and kept; the wide Fourier features are made from them where they are need
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,10 @@ class Described:
 
     tiles: TileSet
     parts: tuple[Descriptors, ...]
+
+
+Describer = Callable[[FeatureMap, TileSet, Progress], Described]
+"""What computes descriptors: `describe`, or one that remembers."""
 
 
 def steps(tiles: TileSet) -> int:

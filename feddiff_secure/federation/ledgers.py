@@ -30,7 +30,8 @@ from feddiff_privacy.ledger.errors import (
 from feddiff_privacy.ledger.ledger import Ledger
 from feddiff_privacy.ledger.peer_heads import PeerHeads
 from feddiff_privacy.ledger.reading import spent_epsilon
-from feddiff_secure.config.schema import LEAST_EPSILON, RunConfig
+from feddiff_secure.config.bounds import LEAST_EPSILON
+from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.tiles import TileSet
 from feddiff_secure.errors import BudgetError, DataError, UsageError, VerificationError
 from feddiff_secure.transcript.witness import MemoryStore

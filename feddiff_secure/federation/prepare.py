@@ -68,6 +68,11 @@ def prepare(config: RunConfig) -> Prepared:
     tiles = cut_tiles(dataset, tile)
     if len(tiles.labelled_units()) == 0:
         raise DataError(f"{config.data}: no labelled pixel", "give data with labels above 0")
+    if len(dataset.classes) < 2:
+        raise DataError(
+            f"{config.data}: its labels are of one class: there is nothing to tell apart",
+            "give labels of at least two classes, or name all classes in the attribute `classes`",
+        )
     if config.test is None:
         train, test, how = train_test_split(tiles, TEST_FRACTION, config.seed)
     else:

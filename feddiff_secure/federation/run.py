@@ -24,13 +24,13 @@ from feddiff_privacy.statement import Statement
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.evaluation import (
-    Describer,
     describe_parts,
     painted,
     tested_labels,
 )
 from feddiff_secure.federation.examples import (
     Described,
+    Describer,
     blocks_of,
     describe,
     labelled_examples,
@@ -126,7 +126,7 @@ def simulate(
     clock = Clock()
     check_available(config)
     prepared = prepare(config)
-    features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
+    features = public_features(config, prepared)
     check_preprocessing(config, prepared.dataset.layout, features.networks)
     check_labelled(prepared)
     clock.lap("data")
@@ -195,6 +195,11 @@ def simulate(
         / releases,
         transcript=transcript,
     )
+
+
+def public_features(config: RunConfig, prepared: Prepared) -> FeatureMap:
+    """ψ of a run: from the sensor layout and a public seed alone."""
+    return FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
 
 
 def _public(features: FeatureMap, prepared: Prepared) -> FeaturesLeaf:

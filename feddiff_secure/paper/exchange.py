@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from feddiff_secure.config.bounds import MOST_OWNERS
 from feddiff_secure.config.paper import NO_GUARANTEE
-from feddiff_secure.config.schema import MOST_OWNERS
 from feddiff_secure.errors import DataError
 from feddiff_secure.paper.low_rank import LowRankFeatures
 

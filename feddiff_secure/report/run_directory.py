@@ -18,6 +18,7 @@ from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.run import RunResult
 from feddiff_secure.model.model_file import model_bytes
+from feddiff_secure.public_log import log_release
 from feddiff_secure.report.accuracy import Accuracy
 from feddiff_secure.report.run_map import write_run_maps
 
@@ -60,6 +61,7 @@ class RunDirectory:
             file.write(json.dumps(line, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        log_release(line)
 
     def finish(self, result: RunResult) -> dict[str, Any]:
         """Write everything else and rename; returns the content of `metrics.json`."""

@@ -121,8 +121,8 @@ class Statement:
     """Everything the statement says.
 
     Attributes:
-        deployment: `simulated` where one process held every owner, `flare, one machine` where owners
-            were processes of one machine, else `flare`.
+        deployment: `simulated` where one process held every owner, `flare, one machine` where
+            owners were processes of one machine, else `flare`.
         epsilon_target: what was asked for; None for a non-private run.
         epsilon: realised ε of the calibrated row.
         delta: δ.
