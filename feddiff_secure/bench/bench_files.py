@@ -42,6 +42,11 @@ class BenchFiles:
         """The page."""
         return self.directory / "report.html"
 
+    @property
+    def figure(self) -> Path:
+        """The main figure, as a file of its own."""
+        return self.directory / "utility.svg"
+
     def record(self, digest: str) -> Path:
         """The record of a job."""
         return self.directory / "runs" / f"{digest}.json"

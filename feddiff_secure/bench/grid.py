@@ -156,8 +156,12 @@ def named(epsilon: float) -> float | str:
     return "inf" if math.isinf(epsilon) else epsilon
 
 
-def load_grid(path: Path) -> Grid:
+def load_grid(path: Path, folder: Path | None = None) -> Grid:
     """Read a grid file strictly.
+
+    Args:
+        path: the file.
+        folder: where relative names of data files are looked up; None for the working directory.
 
     Raises:
         UsageError: an unreadable file, an unknown key, a wrong type or value.
@@ -170,7 +174,18 @@ def load_grid(path: Path) -> Grid:
         raise UsageError(f"{path}: {error.strerror}", "give a readable TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}", "see docs/bench.md") from error
-    return parse_grid(values, str(path))
+    grid = parse_grid(values, str(path))
+    if folder is None:
+        return grid
+    return dataclasses.replace(grid, data=tuple(_within(folder, entry) for entry in grid.data))
+
+
+def _within(folder: Path, source: DataSource) -> DataSource:
+    return dataclasses.replace(
+        source,
+        path=None if source.path is None else str(folder / source.path),
+        test=None if source.test is None else str(folder / source.test),
+    )
 
 
 def parse_grid(values: Mapping[str, Any], source: str) -> Grid:

@@ -43,7 +43,7 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """What the job is: equal jobs are equal objects, whatever else the grid asks for."""
-        config = {k: named(v) if k == "epsilon" else v for k, v in self.config.to_dict().items()}
+        config = {**self.config.to_dict(), "epsilon": named(self.config.epsilon)}
         return {
             "version": JOB_VERSION,
             "kind": self.kind,

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import typer
 
 from feddiff_secure.cli.audit_command import audit_app
+from feddiff_secure.cli.bench_command import bench
 from feddiff_secure.cli.budget_command import budget
 from feddiff_secure.cli.console import print_error
 from feddiff_secure.cli.inspect_command import data_app
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(predict)
 app.command()(budget)
+app.command()(bench)
 app.add_typer(audit_app, name="audit")
 app.add_typer(data_app, name="data")
 app.add_typer(node_app, name="node")

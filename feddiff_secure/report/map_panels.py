@@ -54,7 +54,11 @@ def map_panels(
         return _table_panels(dataset.table, maps[0], tested[0] if tested else None, colours)
     scenes = list(zip(dataset.scenes, maps, strict=True))[:MAX_MOSAIC]
     entries = [
-        LandcoverMap(found, scene.label if scene.label.any() else None, tested and tested[i])
+        LandcoverMap(
+            found,
+            scene.label if scene.label.any() else None,
+            tested[i] if tested else None,
+        )
         for i, (scene, found) in enumerate(scenes)
     ]
     columns = max(1, math.ceil(math.sqrt(len(entries))))
@@ -96,11 +100,14 @@ def _scatter(row_col: NDArray[np.int32], drawn: NDArray[np.bool_], rgb: Image) -
     return made.getvalue()
 
 
+_METADATA: Final[dict[str, str]] = {"Software": ""}  # no program version
+
+
 def _png(image: Image) -> bytes:
     longer = max(image.shape[:2])
     factor = max(1, _LEAST_PIXELS // longer)
     step = max(1, math.ceil(longer / _MOST_PIXELS))
     sized = image[::step, ::step].repeat(factor, axis=0).repeat(factor, axis=1)
     made = io.BytesIO()
-    imsave(made, sized, format="png", metadata={"Software": None})
+    imsave(made, sized, format="png", metadata=_METADATA)
     return made.getvalue()
