@@ -12,6 +12,7 @@ from feddiff_secure.cli.audit_command import audit_app
 from feddiff_secure.cli.bench_command import bench
 from feddiff_secure.cli.budget_command import budget
 from feddiff_secure.cli.console import print_error
+from feddiff_secure.cli.diff_command import reports_app
 from feddiff_secure.cli.inspect_command import data_app
 from feddiff_secure.cli.node_command import node_app
 from feddiff_secure.cli.predict_command import predict
@@ -34,6 +35,7 @@ app.command()(bench)
 app.add_typer(audit_app, name="audit")
 app.add_typer(data_app, name="data")
 app.add_typer(node_app, name="node")
+app.add_typer(reports_app, name="report")
 
 INTERRUPTED = 130
 

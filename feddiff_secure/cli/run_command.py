@@ -14,6 +14,8 @@ from feddiff_secure.config.load import check_keys, load_config
 from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import FeddiffError, ProtocolAbortedError
+from feddiff_secure.report.tracking import check_tracker
+from feddiff_secure.report.tracking import track as hand_on
 
 _DATA, _PRIVACY, _OWNERS, _RUN = "Data", "Privacy", "Owners", "Run"
 
@@ -212,6 +214,13 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
         Path | None,
         typer.Option(help="Run directory, new. Default: runs/<time>.", rich_help_panel=_RUN),
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            help="Hand the released numbers and final metrics to tensorboard or mlflow as well.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -226,12 +235,16 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
     given = {
         name: value
         for name, value in locals().items()
-        if value is not None and name not in {"config", "out", "as_json", "quiet"}
+        if value is not None and name not in {"config", "out", "track", "as_json", "quiet"}
     }
     settings = _settings(config, given)
+    if track is not None:
+        check_tracker(track)
     directory_path = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     execute = _execute_paper if settings.profile == "paper" else _execute
     metrics, privacy = execute(settings, directory_path, quiet=quiet)
+    if track is not None:
+        stderr.print(f"tracked in {hand_on(track, directory_path, metrics, privacy['epsilon'])}")
     if as_json:
         print_json({**metrics, "out": str(directory_path), "privacy": privacy})
     else:
@@ -318,4 +331,4 @@ def _print_summary(metrics: dict[str, Any], privacy: dict[str, Any], out: Path) 
             typer.echo(f"  {row['name']:<27} {value:8.3f}")
     seconds = sum(metrics["seconds"].values())
     typer.echo(f"{out}   ({seconds:.0f} s, {metrics['communication_parameters']} parameters)")
-    stderr.print(f"read {out / 'privacy.md'} and look at {out / 'map.png'}")
+    stderr.print(f"read {out / 'privacy.md'} and look at {out / 'report.html'}")

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from feddiff_secure.report.svg import plain, style, svg_of
+from feddiff_secure.report.svg import plain, styled, svg_of
 
 BLUE, ORANGE, GREEN, GREY, RED = "#0072b2", "#d55e00", "#009e73", "#666666", "#882255"
 _WIDTH: Final = 4.6  # inches: on a narrow screen 10 pt is still 10 pixels
 _NO_PRIVACY_GAP: Final = 0.35  # decades between the largest ε and ∞
+_STAGES: Final = (BLUE, "#56b4e9", GREEN, "#e69f00", ORANGE, "#cc79a7", GREY, "#332288")
 _SERIES: Final = (BLUE, ORANGE, GREEN, RED)
 
 
@@ -46,7 +46,7 @@ def utility_chart(metric: str, series: Sequence[Series], salt: str) -> Markup:
         series: at least one, of at least one value.
         salt: of the figure's ids.
     """
-    with mpl.rc_context(style(salt)):
+    with styled(salt):
         figure = Figure(figsize=(_WIDTH, 3.1), layout="constrained")
         _utility(figure.subplots(), metric, series)
         columns = 2 if len(series) > 2 else max(1, len(series))
@@ -61,7 +61,7 @@ def utility_figure(panels: Sequence[tuple[str, str, Sequence[Series]]], salt: st
         panels: title, metric and lines of each; at least one.
         salt: of the figure's ids.
     """
-    with mpl.rc_context({**style(salt), "svg.fonttype": "path"}):  # looks alike anywhere
+    with styled(salt, as_paths=True):
         figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
         for axes, (title, metric, series) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
@@ -120,7 +120,7 @@ def class_chart(
         lines: label → recall by class, at most four.
         salt: of the figure's ids.
     """
-    with mpl.rc_context(style(salt)):
+    with styled(salt):
         figure = Figure(figsize=(_WIDTH, 0.26 * len(classes) + 1.0), layout="constrained")
         axes = figure.subplots()
         rows = np.arange(len(classes))
@@ -162,7 +162,7 @@ def confusion_chart(
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = len(classes)
     side = max(3.0, 0.31 * size)
-    with mpl.rc_context(style(salt)):
+    with styled(salt):
         figure = Figure(figsize=(side + 2.0, side + 0.9), layout="constrained")
         axes = figure.subplots()
         axes.pcolormesh(share, cmap="Blues", vmin=0, vmax=130, edgecolors="white", linewidth=0.5)
@@ -201,15 +201,14 @@ def seconds_chart(rows: Sequence[tuple[str, Mapping[str, float]]], salt: str) ->
         salt: of the figure's ids.
     """
     stages = list(dict.fromkeys(stage for _, seconds in rows for stage in seconds))
-    colours = mpl.colormaps["tab10"].colors
-    with mpl.rc_context(style(salt)):
+    with styled(salt):
         figure = Figure(figsize=(_WIDTH, 0.32 * len(rows) + 1.3), layout="constrained")
         axes = figure.subplots()
         left = np.zeros(len(rows))
         places = np.arange(len(rows))
         for number, stage in enumerate(stages):
             widths = np.array([seconds.get(stage, 0.0) for _, seconds in rows])
-            axes.barh(places, widths, left=left, color=colours[number % 10], label=stage)
+            axes.barh(places, widths, left=left, color=_STAGES[number % len(_STAGES)], label=stage)
             left += widths
         axes.set_yticks(places, [plain(label, 30) for label, _ in rows], fontsize=9)
         axes.invert_yaxis()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any, Final
+from contextlib import AbstractContextManager
+from typing import Final
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -17,32 +18,34 @@ _VIEW: Final = re.compile(r'viewBox="[^"]*"')
 LONGEST_NAME: Final = 24  # characters of a class name in a figure
 
 
-def style(salt: str) -> dict[str, Any]:
-    """The settings that a figure is drawn with (for `matplotlib.rc_context`).
+def styled(salt: str, *, as_paths: bool = False) -> AbstractContextManager[None]:
+    """The settings that a figure is drawn and saved with.
 
     Args:
         salt: makes the ids of this figure differ from those of others in the page.
+        as_paths: draw text as outlines, which look alike everywhere and cannot be searched.
     """
-    return {
-        "svg.fonttype": "none",
-        "svg.hashsalt": salt,
-        "font.size": 10,
-        "font.family": "sans-serif",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
+    return mpl.rc_context(
+        {
+            "svg.fonttype": "path" if as_paths else "none",
+            "svg.hashsalt": salt,
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
 
 
 def svg_of(figure: Figure, salt: str, label: str) -> Markup:
     """The `<svg>` element of a figure.
 
     Args:
-        figure: drawn under `style(salt)`.
+        figure: drawn under `styled(salt)`.
         salt: as there.
         label: what it shows, for those who do not see it.
     """
     made = io.StringIO()
-    with mpl.rc_context(style(salt)):
+    with styled(salt):
         figure.savefig(made, format="svg", metadata={"Date": None, "Creator": None})
     text = made.getvalue()
     text = _METADATA.sub("", text[text.index("<svg") :])
