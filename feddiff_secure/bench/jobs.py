@@ -140,7 +140,8 @@ def _check_axes(grid: Grid, jobs: list[Job], refused: list[tuple[Values, str]]) 
     for name, values in axes.items():
         for value in values:
             if not any(getattr(config, name) == value for config in made):
-                reason = next(why for tried, why in refused if tried.get(name) == value)
+                # (by its text, as nan is not equal to itself)
+                reason = next(why for tried, why in refused if str(tried.get(name)) == str(value))
                 raise UsageError(f"grid: {name} {value}: {reason}", "take it out of the grid")
 
 
