@@ -26,9 +26,9 @@ from feddiff_secure.data.hdf5_writer import write_scene
 from feddiff_secure.data.read import read_dataset
 from feddiff_secure.data.scene import Dataset, PixelTable
 from feddiff_secure.federation.progress import Silent
+from feddiff_secure.federation.remembered import Remembered
 from feddiff_secure.federation.run import simulate
 from feddiff_secure.report.accuracy import Accuracy
-from scripts.remembered import Remembered
 
 _remembered = Remembered()
 

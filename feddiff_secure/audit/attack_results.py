@@ -54,7 +54,7 @@ def read_attacks(folder: Path) -> list[AttackResult]:
     paths = sorted(folder.glob("*.json"))
     if not 1 <= len(paths) <= MOST_FILES:
         raise DataError(f"attacks: {folder} has {len(paths)} results, not 1 to {MOST_FILES}", _HINT)
-    return [_read(path) for path in paths]
+    return [read_attack(path) for path in paths]
 
 
 def read_picture(path: Path, most: int) -> bytes | None:
@@ -69,7 +69,12 @@ def read_picture(path: Path, most: int) -> bytes | None:
     return data if data.startswith(_PNG) else None
 
 
-def _read(path: Path) -> AttackResult:
+def read_attack(path: Path) -> AttackResult:
+    """One result, with the picture of the same name beside it.
+
+    Raises:
+        DataError: something that is no result.
+    """
     try:
         data = read_bytes(path, MOST_BYTES)
         content = parse_object(data, path.name)

@@ -9,9 +9,11 @@ from typing import Protocol, runtime_checkable
 import typer
 
 from feddiff_secure.cli.audit_command import audit_app
+from feddiff_secure.cli.bench_command import bench
 from feddiff_secure.cli.budget_command import budget
 from feddiff_secure.cli.cache_command import cache_app
 from feddiff_secure.cli.console import print_error
+from feddiff_secure.cli.diff_command import reports_app
 from feddiff_secure.cli.federation_commands import abort, coordinator_app, status
 from feddiff_secure.cli.grouped_help import group_help
 from feddiff_secure.cli.init_command import init
@@ -36,6 +38,8 @@ app.command(rich_help_panel=_TRAIN)(init)
 app.command(rich_help_panel=_TRAIN)(run)
 app.command(rich_help_panel=_TRAIN)(predict)
 app.add_typer(data_app, name="data", rich_help_panel=_TRAIN)
+app.command(rich_help_panel=_TRAIN)(bench)
+app.add_typer(reports_app, name="report", rich_help_panel=_TRAIN)
 app.command(rich_help_panel=_TRUST)(budget)
 app.add_typer(audit_app, name="audit", rich_help_panel=_TRUST)
 app.add_typer(node_app, name="node", rich_help_panel=_MACHINE)

@@ -18,9 +18,13 @@ from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import FeddiffError, ProtocolAbortedError, UsageError
 from feddiff_secure.public_log import PUBLIC_LOG
+from feddiff_secure.report.tracking import check_tracker
+from feddiff_secure.report.tracking import track as hand_on
 
 _DATA, _PRIVACY, _OWNERS, _RUN = "Data", "Privacy", "Owners", "Run"
-_NOT_KEYS = {"config", "out", "dry_run", "cache", "log_file", "log_level", "as_json", "quiet"}
+_NOT_KEYS = {
+    "config", "out", "dry_run", "cache", "track", "log_file", "log_level", "as_json", "quiet",
+}  # fmt: skip
 
 
 def run(  # noqa: PLR0917  # one parameter an option, given by name
@@ -223,6 +227,13 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
         Path | None,
         typer.Option(help="Run directory, new. Default: runs/<time>.", rich_help_panel=_RUN),
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            help="Hand the released numbers and final metrics to tensorboard or mlflow as well.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -268,6 +279,8 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
     if dry_run:
         _print_plan(settings, as_json=as_json)
         return
+    if track is not None:
+        check_tracker(track)
     directory_path = out or Path("runs") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     if settings.profile == "paper":
         execute = _execute_paper
@@ -276,6 +289,8 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
     with log_to(log_file, log_level, "run"), disk_errors(directory_path):
         PUBLIC_LOG.info("config digest %s", config_digest(settings))
         metrics, privacy = execute(settings, directory_path, quiet=quiet, cache=cache)
+    if track is not None:
+        stderr.print(f"tracked in {hand_on(track, directory_path, metrics, privacy['epsilon'])}")
     if as_json:
         print_json({**metrics, "out": str(directory_path), "privacy": privacy})
     else:
@@ -401,4 +416,4 @@ def _print_summary(metrics: dict[str, Any], privacy: dict[str, Any], out: Path) 
             typer.echo(f"  {row['name']:<27} {value:8.3f}")
     seconds = sum(metrics["seconds"].values())
     typer.echo(f"{out}   ({seconds:.0f} s, {metrics['communication_parameters']} parameters)")
-    stderr.print(f"read {out / 'privacy.md'} and look at {out / 'map.png'}")
+    stderr.print(f"read {out / 'privacy.md'} and look at {out / 'report.html'}")

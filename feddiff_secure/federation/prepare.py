@@ -6,6 +6,7 @@ file; nothing of this is shared.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,9 @@ TABLE_TILE = 1
 RASTER_TILE = 4
 PAPER_TILE = 8  # FedDiff's patches
 TEST_FRACTION = 0.2
+
+Splitter = Callable[[TileSet], tuple[TileSet, TileSet, str]]
+"""Divides all tiles into a training part and a test part, and says how."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +59,12 @@ class Prepared:
     alignment: str | None = None
 
 
-def prepare(config: RunConfig) -> Prepared:
+def prepare(config: RunConfig, splitter: Splitter | None = None) -> Prepared:
     """Read and divide the data of a run.
+
+    Args:
+        config: the configuration.
+        splitter: sets the test part aside where there is no test file; None for a fifth by ground.
 
     Raises:
         DataError: a file that is missing or wrong, or a test file that does not fit.
@@ -73,7 +81,9 @@ def prepare(config: RunConfig) -> Prepared:
             f"{config.data}: its labels are of one class: there is nothing to tell apart",
             "give labels of at least two classes, or name all classes in the attribute `classes`",
         )
-    if config.test is None:
+    if config.test is None and splitter is not None:
+        train, test, how = splitter(tiles)
+    elif config.test is None:
         train, test, how = train_test_split(tiles, TEST_FRACTION, config.seed)
     else:
         train, test, how = tiles, _test_tiles(config.test, dataset, tile), f"file {config.test}"

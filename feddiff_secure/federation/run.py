@@ -38,7 +38,7 @@ from feddiff_secure.federation.examples import (
 from feddiff_secure.federation.ledgers import largest_epsilon, run_ledgers, witness_stores
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_making import make_plan
-from feddiff_secure.federation.prepare import Prepared, prepare
+from feddiff_secure.federation.prepare import Prepared, Splitter, prepare
 from feddiff_secure.federation.preprocessing import check_preprocessing
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.second_opinion import second_opinion
@@ -105,6 +105,7 @@ def simulate(
     ledgers: Path,
     describer: Describer = describe,
     directory: Path | None = None,
+    splitter: Splitter | None = None,
 ) -> RunResult:
     """Run the whole federation in this process.
 
@@ -116,6 +117,7 @@ def simulate(
         ledgers: folder of the owners' ledgers.
         describer: computes the descriptors of tiles; one that remembers saves time over many runs.
         directory: the run directory, which `on_ready` makes; None for no transcript.
+        splitter: sets the test part aside; None for the default of `prepare`.
 
     Raises:
         UsageError, DataError: input that cannot be run; nothing was released.
@@ -125,7 +127,7 @@ def simulate(
     """
     clock = Clock()
     check_available(config)
-    prepared = prepare(config)
+    prepared = prepare(config, splitter)
     features = public_features(config, prepared)
     check_preprocessing(config, prepared.dataset.layout, features.networks)
     check_labelled(prepared)

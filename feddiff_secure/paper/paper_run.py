@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.tiles import TileSet
-from feddiff_secure.federation.prepare import Prepared, prepare
+from feddiff_secure.federation.prepare import Prepared, Splitter, prepare
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.run import check_labelled
 from feddiff_secure.paper.averaging import BYTES_A_PARAMETER, parameter_count
@@ -97,6 +97,7 @@ def run_paper(
     progress: Progress,
     on_ready: Callable[[], None] = lambda: None,
     schedule: PaperSchedule | None = None,
+    splitter: Splitter | None = None,
 ) -> PaperResult:
     """Run the profile.
 
@@ -106,6 +107,7 @@ def run_paper(
         progress: receives stages and steps.
         on_ready: called once all input has been accepted.
         schedule: the constants; None for the reduced schedule.
+        splitter: sets the test part aside; None for the default of `prepare`.
 
     Raises:
         UsageError, DataError: data that cannot be run, or that lacks a modality.
@@ -113,7 +115,7 @@ def run_paper(
     schedule = REDUCED if schedule is None else schedule
     seconds: dict[str, float] = {}
     began = time.perf_counter()
-    prepared = prepare(config)
+    prepared = prepare(config, splitter)
     check_labelled(prepared)
     on_ready()
     owners = _owners(prepared)

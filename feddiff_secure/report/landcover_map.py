@@ -76,12 +76,12 @@ def write_map_png(
     tiles = [table[entry.predicted] for entry in shown]
     panels = [("predicted", tiles)]
     if any(entry.reference is not None for entry in shown):
-        panels.append((_reference_title(shown), [_reference_image(m, table) for m in shown]))
+        panels.append((_reference_title(shown), [reference_image(m, table) for m in shown]))
     columns = max(1, math.ceil(math.sqrt(len(shown))))
-    height, width = _mosaic(tiles, columns)[0].shape[:2]
+    height, width = mosaic(tiles, columns)[0].shape[:2]
     figure, axes = _figure(len(panels), height / width, classes, title, table)
     for axis, (name, images) in zip(axes, panels, strict=True):
-        image, corners = _mosaic(images, columns)
+        image, corners = mosaic(images, columns)
         axis.imshow(image, interpolation="nearest")
         axis.set_title(name, fontsize=9)
         for entry, (row, col) in zip(shown, corners, strict=True):
@@ -120,7 +120,7 @@ def write_table_png(
     table = map_colours(len(classes), colours)
     series = [("predicted", predicted, table[predicted])]
     if reference is not None:
-        image = _reference_image(entry, table)
+        image = reference_image(entry, table)
         series.append((_reference_title([entry]), reference, image))
     if row_col is None:
         _write_bars(path, [(name, labels) for name, labels, _ in series], classes, title, table)
@@ -145,7 +145,7 @@ def _reference_title(maps: Sequence[LandcoverMap]) -> str:
     return "reference (pale: training)" if pale else "reference"
 
 
-def _reference_image(entry: LandcoverMap, colours: Image) -> Image:
+def reference_image(entry: LandcoverMap, colours: Image) -> Image:
     """Colours of the reference labels, pale where they were not kept for testing."""
     if entry.reference is None:
         return colours[np.zeros(entry.predicted.shape, dtype=np.int64)]
@@ -161,7 +161,7 @@ def _reference_image(entry: LandcoverMap, colours: Image) -> Image:
     return image
 
 
-def _mosaic(images: list[Image], columns: int) -> tuple[Image, list[tuple[int, int]]]:
+def mosaic(images: list[Image], columns: int) -> tuple[Image, list[tuple[int, int]]]:
     """Images (h, w, 3) side by side on white, and the upper left corner of each."""
     if len(images) == 1:
         return images[0], [(0, 0)]

@@ -20,6 +20,7 @@ from feddiff_secure.paper.paper_run import PaperResult
 from feddiff_secure.report.accuracy import Accuracy
 from feddiff_secure.report.run_directory import RunDirectory
 from feddiff_secure.report.run_map import draw, write_tif
+from feddiff_secure.report.run_page import PAGE, run_page
 
 
 def finish_paper(directory: RunDirectory, result: PaperResult) -> dict[str, Any]:
@@ -34,14 +35,14 @@ def finish_paper(directory: RunDirectory, result: PaperResult) -> dict[str, Any]
     (partial / "privacy.json").write_bytes(_json(privacy_json(result)))
     (partial / "privacy.md").write_text(privacy_markdown(result), encoding="utf-8")
     _draw(directory, result)
+    (partial / PAGE).write_bytes(_page(result, metrics))
     partial.rename(directory.out)
     return metrics
 
 
 def paper_metrics(result: PaperResult) -> dict[str, Any]:
     """The object of `metrics.json`."""
-    classes = result.model.classes
-    accuracy = Accuracy.from_labels(result.test_true, result.test_predicted, classes)
+    accuracy = _accuracy(result)
     traffic = result.traffic
     branches = sum(parameter_count(branch) for branch in result.model.branches.values())
     return {
@@ -50,7 +51,7 @@ def paper_metrics(result: PaperResult) -> dict[str, Any]:
         "oa": accuracy.oa,
         "aa": accuracy.aa,
         "kappa": accuracy.kappa,
-        "per_class": dict(zip(classes, accuracy.per_class, strict=True)),
+        "per_class": dict(zip(accuracy.classes, accuracy.per_class, strict=True)),
         "n_test": accuracy.n_test,
         "test": result.prepared.how,
         "seconds": {name: round(value, 3) for name, value in result.seconds.items()},
@@ -70,6 +71,27 @@ def paper_metrics(result: PaperResult) -> dict[str, Any]:
         "epsilon_target": None,
         "deployment": None,
     }
+
+
+def _accuracy(result: PaperResult) -> Accuracy:
+    return Accuracy.from_labels(result.test_true, result.test_predicted, result.model.classes)
+
+
+def _page(result: PaperResult, metrics: dict[str, Any]) -> bytes:
+    config = result.config
+    return run_page(
+        metrics,
+        privacy_json(result),
+        {
+            "topology": config.topology,
+            "aggregation": "no",
+            "noise": "no",
+            "releases": config.rounds,
+        },
+        accuracy=_accuracy(result),
+        prepared=result.prepared,
+        maps=result.maps,
+    )
 
 
 def _draw(directory: RunDirectory, result: PaperResult) -> None:

@@ -21,6 +21,7 @@ from feddiff_secure.model.model_file import model_bytes
 from feddiff_secure.public_log import log_release
 from feddiff_secure.report.accuracy import Accuracy
 from feddiff_secure.report.run_map import write_run_maps
+from feddiff_secure.report.run_page import PAGE, run_page
 
 
 class RunDirectory:
@@ -73,6 +74,7 @@ class RunDirectory:
         self._write("privacy.md", statement.to_markdown().encode())
         self._write("privacy_card.json", _json(deployment_card(statement)))
         write_run_maps(result, self.partial)
+        self._write(PAGE, _page(result, metrics))
         if result.transcript is not None:
             result.transcript.finish()  # last: it names the hash of every file
         self.partial.rename(self.out)
@@ -91,15 +93,32 @@ class RunDirectory:
         (self.partial / name).write_bytes(content)
 
 
+def _page(result: RunResult, metrics: dict[str, Any]) -> bytes:
+    plan = result.plan
+    setting = {name: getattr(plan, name) for name in ("topology", "aggregation", "noise")}
+    return run_page(
+        metrics,
+        result.statement.to_json(),
+        {**setting, "releases": sum(plan.phases.values())},
+        accuracy=run_accuracy(result),
+        prepared=result.prepared,
+        maps=result.maps,
+    )
+
+
+def run_accuracy(result: RunResult) -> Accuracy:
+    """Accuracy on the test pixels."""
+    return Accuracy.from_labels(result.test_true, result.test_predicted, result.model.classes)
+
+
 def run_metrics(result: RunResult) -> dict[str, Any]:
     """The object of `metrics.json`."""
-    classes = result.model.classes
-    accuracy = Accuracy.from_labels(result.test_true, result.test_predicted, classes)
+    accuracy = run_accuracy(result)
     return {
         "oa": accuracy.oa,
         "aa": accuracy.aa,
         "kappa": accuracy.kappa,
-        "per_class": dict(zip(classes, accuracy.per_class, strict=True)),
+        "per_class": dict(zip(accuracy.classes, accuracy.per_class, strict=True)),
         "n_test": accuracy.n_test,
         "test": result.prepared.how,
         "seconds": {name: round(value, 3) for name, value in result.seconds.items()},

@@ -61,7 +61,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 def test_a_run_leaves_its_files_and_each_says_that_nothing_is_promised(finished: Path) -> None:
     assert sorted(path.name for path in finished.iterdir()) == [
         "config.toml", "exchange.safetensors", "map.png", "metrics.json", "metrics.jsonl",
-        "model.safetensors", "privacy.json", "privacy.md",
+        "model.safetensors", "privacy.json", "privacy.md", "report.html",
     ]  # fmt: skip
     metrics = json.loads((finished / "metrics.json").read_text())
     privacy = json.loads((finished / "privacy.json").read_text())

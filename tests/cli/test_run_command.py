@@ -60,7 +60,8 @@ def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_the_files_of_the_contract(finished: Path) -> None:
     assert sorted(path.name for path in finished.iterdir()) == [
         "attestation.json", "config.toml", "ledger", "map.png", "metrics.json", "metrics.jsonl",
-        "model.safetensors", "privacy.json", "privacy.md", "privacy_card.json", "transcript",
+        "model.safetensors", "privacy.json", "privacy.md", "privacy_card.json", "report.html",
+        "transcript",
     ]  # fmt: skip
     metrics = json.loads((finished / "metrics.json").read_text())
     for key in (

@@ -1,6 +1,6 @@
 """Descriptors of tiles, each computed once in the life of a process.
 
-Tables of results run the same tiles under many settings. A tile's descriptors follow from its own
+Benchmarks run the same tiles under many settings. A tile's descriptors follow from its own
 values and the feature map alone, so they are kept by the digest of both.
 """
 

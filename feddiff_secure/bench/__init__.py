@@ -1,0 +1,1 @@
+"""Grids of runs: privacy against utility, measured, kept, summed up and compared."""
