@@ -22,6 +22,7 @@ from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.statement import Statement
 from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.data.layout import SensorLayout
 from feddiff_secure.data.tiles import TileSet
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.examples import (
@@ -50,6 +51,12 @@ from feddiff_secure.transcript.leaves import FeaturesLeaf
 
 SESSION_BYTES = 16
 Describer = Callable[[FeatureMap, TileSet, Progress], Described]
+FeatureMaker = Callable[[SensorLayout, int, int], FeatureMap]
+
+
+def default_features(layout: SensorLayout, tile: int, seed: int) -> FeatureMap:
+    """The ψ of every run that is not a comparison."""
+    return FeatureMap.public(layout, tile=tile, seed=seed)
 
 
 @dataclass(slots=True)
@@ -103,6 +110,7 @@ def simulate(
     on_ready: Callable[[Plan], None],
     ledgers: Path,
     describer: Describer = describe,
+    feature_map: FeatureMaker = default_features,
     directory: Path | None = None,
 ) -> RunResult:
     """Run the whole federation in this process.
@@ -114,6 +122,8 @@ def simulate(
         on_ready: called with the plan once all input has been accepted, before any release.
         ledgers: folder of the owners' ledgers.
         describer: computes the descriptors of tiles; one that remembers saves time over many runs.
+        feature_map: makes ψ from a layout, the tile's side and a public seed; others than the
+            default are for comparison.
         directory: the run directory, which `on_ready` makes; None for no transcript.
 
     Raises:
@@ -125,7 +135,7 @@ def simulate(
     clock = Clock()
     check_available(config)
     prepared = prepare(config)
-    features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
+    features = feature_map(prepared.dataset.layout, prepared.tile, config.seed)
     check_preprocessing(config, prepared.dataset.layout, features.networks)
     check_labelled(prepared)
     clock.lap("data")
