@@ -55,9 +55,9 @@ CLASSICAL: Mapping[str, Callable[[Rows, Rows, int], NDArray[np.int64]]] = {
 def feature_map(
     sources: tuple[str, ...],
     priors: Mapping[str, Prior],
+    config: RunConfig,
     layout: SensorLayout,
     tile: int,
-    seed: int,
 ) -> FeatureMap:
     """ψ of some sources only."""
     every = dict.fromkeys(
@@ -70,7 +70,7 @@ def feature_map(
     ]
     if "embedding" in sources and "diffusion" not in sources:
         kinds.remove(("hsi", "descriptor"))
-    return FeatureMap.public(layout, tile=tile, seed=seed, priors=priors, kinds=kinds)
+    return FeatureMap.public(layout, tile=tile, seed=config.seed, priors=priors, kinds=kinds)
 
 
 def variants(files: Mapping[str, list[Path]]) -> dict[str, FeatureMaker]:

@@ -46,17 +46,23 @@ from feddiff_secure.federation.statement import privacy_statement
 from feddiff_secure.federation.training import RoundLog, Trained
 from feddiff_secure.federation.transcription import Transcription
 from feddiff_secure.model.model_file import Model, description
+from feddiff_secure.model.prior import chosen_priors
 from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.transcript.leaves import FeaturesLeaf
 
 SESSION_BYTES = 16
 Describer = Callable[[FeatureMap, TileSet, Progress], Described]
-FeatureMaker = Callable[[SensorLayout, int, int], FeatureMap]
+FeatureMaker = Callable[[RunConfig, SensorLayout, int], FeatureMap]
 
 
-def default_features(layout: SensorLayout, tile: int, seed: int) -> FeatureMap:
-    """The ψ of every run that is not a comparison."""
-    return FeatureMap.public(layout, tile=tile, seed=seed)
+def default_features(config: RunConfig, layout: SensorLayout, tile: int) -> FeatureMap:
+    """The ψ of every run that is not a comparison.
+
+    Raises:
+        DataError: a prior that is missing or damaged.
+    """
+    priors = chosen_priors(config.prior)
+    return FeatureMap.public(layout, tile=tile, seed=config.seed, priors=priors)
 
 
 @dataclass(slots=True)
@@ -122,7 +128,7 @@ def simulate(
         on_ready: called with the plan once all input has been accepted, before any release.
         ledgers: folder of the owners' ledgers.
         describer: computes the descriptors of tiles; one that remembers saves time over many runs.
-        feature_map: makes ψ from a layout, the tile's side and a public seed; others than the
+        feature_map: makes ψ from the configuration, a layout and the tile's side; others than the
             default are for comparison.
         directory: the run directory, which `on_ready` makes; None for no transcript.
 
@@ -135,7 +141,7 @@ def simulate(
     clock = Clock()
     check_available(config)
     prepared = prepare(config)
-    features = feature_map(prepared.dataset.layout, prepared.tile, config.seed)
+    features = feature_map(config, prepared.dataset.layout, prepared.tile)
     check_preprocessing(config, prepared.dataset.layout, features.networks)
     check_labelled(prepared)
     clock.lap("data")
