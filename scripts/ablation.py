@@ -13,9 +13,11 @@ JSON line a row as it is done; rows that the file given with --done has are left
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,16 +28,21 @@ from numpy.typing import NDArray
 from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.layout import SensorLayout
+from feddiff_secure.data.tiles import TileBlock
 from feddiff_secure.federation.prepare import prepare
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.federation.run import FeatureMaker
+from feddiff_secure.model.inputs import height_and_intensity
 from feddiff_secure.model.kernels import kinds_of
+from feddiff_secure.model.paired import PairedBranches
+from feddiff_secure.model.paired_features import paired_features
 from feddiff_secure.model.prior import Prior, load_prior
 from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.paper.paper_run import run_paper
 from feddiff_secure.report.accuracy import Accuracy
 from scripts.accuracy_table import divided, one
 from scripts.classical import Rows, forest, labelled_rows, svm
+from scripts.make_pair import load_pair
 
 RAW = ("descriptor", "tile")
 SOURCES: Mapping[str, tuple[str, ...]] = {
@@ -73,15 +80,62 @@ def feature_map(
     return FeatureMap.public(layout, tile=tile, seed=config.seed, priors=priors, kinds=kinds)
 
 
-def variants(files: Mapping[str, list[Path]]) -> dict[str, FeatureMaker]:
+@dataclass(frozen=True)
+class PairedMap(FeatureMap):
+    """ψ whose diffusion features are those of connected branches, where a tile has both sensors.
+
+    Attributes:
+        pair: the branches.
+    """
+
+    pair: PairedBranches | None = None
+
+    def describe(self, block: TileBlock) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """As `FeatureMap.describe`; what a tile without both sensors lacks stays as it was."""
+        found = super().describe(block)
+        lidar = self.layout.get("lidar")
+        known = None if lidar is None else height_and_intensity(lidar.channels)
+        if self.pair is None or known is None or block.hsi is None or block.lidar is None:
+            return found
+        rows = paired_features(self.pair, block.hsi, block.lidar[:, list(known)], self._resampling)
+        if "diffusion" in found["hsi"]:
+            level = found["hsi"]["diffusion"][:, -1:]
+            found["hsi"]["diffusion"] = np.concatenate([rows.hsi, level], axis=1)
+        if "diffusion" in found["lidar"]:
+            found["lidar"]["diffusion"] = rows.lidar
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """With the connections, by which descriptors are remembered."""
+        assert self.pair is not None
+        weights = float(sum(p.abs().sum() for p in self.pair.parameters()))
+        return {**super().to_dict(), "pair": weights}
+
+
+def paired_map(
+    sources: tuple[str, ...],
+    pair: PairedBranches,
+    config: RunConfig,
+    layout: SensorLayout,
+    tile: int,
+) -> FeatureMap:
+    """ψ of some sources, with connected branches."""
+    made = feature_map(sources, {}, config, layout, tile)
+    fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    return PairedMap(**fields, pair=pair)
+
+
+def variants(files: Mapping[str, list[Path]], pair: Path | None) -> dict[str, FeatureMaker]:
     """Every ψ that is compared, by name."""
     found: dict[str, FeatureMaker] = {
         name: partial(feature_map, sources, {}) for name, sources in SOURCES.items()
     }
-    for name, paths in files.items():
-        priors = {prior.modality: prior for prior in map(load_prior, paths)}
-        for base in ("raw+diffusion", "default"):
+    for base in ("raw+diffusion", "default"):
+        for name, paths in files.items():
+            priors = {prior.modality: prior for prior in map(load_prior, paths)}
             found[f"{base}+{name}"] = partial(feature_map, SOURCES[base], priors)
+        if pair is not None:
+            found[f"{base}+bilateral"] = partial(paired_map, SOURCES[base], load_pair(pair))
     return found
 
 
@@ -144,13 +198,14 @@ def main() -> None:
     parser.add_argument("--epsilons", default="inf,8,1")
     parser.add_argument("--variants", help="by commas; default: all but paper")
     parser.add_argument("--prior", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--pair", type=Path, help="connected branches, from scripts/make_pair.py")
     parser.add_argument("--done", type=Path)
     given = parser.parse_args()
     files: dict[str, list[Path]] = {}
     for text in given.prior:
         name, _, path = text.partition("=")
         files.setdefault(name, []).append(Path(path))
-    maps = variants(files)
+    maps = variants(files, given.pair)
     asked = given.variants.split(",") if given.variants else [*maps, *CLASSICAL]
     done = set()
     if given.done is not None and given.done.is_file():
