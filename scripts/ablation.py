@@ -48,7 +48,7 @@ RAW = ("descriptor", "tile")
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "raw": RAW,
     "raw+diffusion": (*RAW, "diffusion"),
-    "embedding": ("embedding", *RAW),
+    "embedding": ("embedding", "tile"),
     "default": ("embedding", "tile", "diffusion"),
     "default+raw": ("embedding", "diffusion", *RAW),
 }
@@ -67,16 +67,13 @@ def feature_map(
     tile: int,
 ) -> FeatureMap:
     """ψ of some sources only."""
-    every = dict.fromkeys(
-        [*kinds_of(layout, tile, learned=False), *kinds_of(layout, tile, learned=True)]
-    )
+    learned, plain = (kinds_of(layout, tile, learned=flag) for flag in (True, False))
+    every = sorted(dict.fromkeys([*learned, *plain]))  # by modality, hsi first
     kinds = [
         (modality, source)
         for modality, source in every
         if source in sources or (modality, source) == ("lidar", "descriptor")
     ]
-    if "embedding" in sources and "diffusion" not in sources:
-        kinds.remove(("hsi", "descriptor"))
     return FeatureMap.public(layout, tile=tile, seed=config.seed, priors=priors, kinds=kinds)
 
 
