@@ -15,6 +15,8 @@ import dataclasses
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,38 +29,52 @@ from feddiff_secure.data.read import read_dataset
 from feddiff_secure.data.scene import Dataset, PixelTable
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.federation.remembered import Remembered
-from feddiff_secure.federation.run import simulate
+from feddiff_secure.federation.run import FeatureMaker, default_features, simulate
 from feddiff_secure.report.accuracy import Accuracy
 
 _remembered = Remembered()
 
 
-def one(options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
+def one(
+    options: dict[str, Any], folds: int, seed: int, feature_map: FeatureMaker = default_features
+) -> dict[str, float]:
     """The metrics of one run, or of the pooled test pixels of one run a fold."""
+    with divided(options["data"], folds, seed) as parts:
+        return _pooled(options, parts, seed, feature_map)
+
+
+@contextmanager
+def divided(
+    data: str | None, folds: int, seed: int
+) -> Iterator[list[tuple[str | None, str | None]]]:
+    """(training data, test file) of every fold; without folds the data and no file."""
     with tempfile.TemporaryDirectory(prefix="folds-") as folder:  # copies of data: not left behind
-        parts: list[tuple[str | None, str | None]] = [(options["data"], None)]
-        if folds:
-            parts = list(_folds(Path(options["data"]), Path(folder), folds, seed))
-        return _pooled(options, parts, seed, Path(folder))
+        yield (
+            [(data, None)]
+            if not folds
+            else list(_folds(Path(str(data)), Path(folder), folds, seed))
+        )
 
 
 def _pooled(
     options: dict[str, Any],
     parts: list[tuple[str | None, str | None]],
     seed: int,
-    folder: Path,
+    feature_map: FeatureMaker,
 ) -> dict[str, float]:
     """The metrics over the test pixels of all parts."""
     true, predicted = [], []
-    for number, (train, test) in enumerate(parts):
-        result = simulate(
-            RunConfig(**{**options, "data": train, "test": test, "seed": seed}),
-            log=lambda _line: None,
-            progress=Silent(),
-            on_ready=lambda _plan: None,
-            describer=_remembered,
-            ledgers=folder / str(number),  # one a part: each counts for itself
-        )
+    for train, test in parts:
+        with tempfile.TemporaryDirectory(prefix="ledgers-") as ledgers:  # each counts for itself
+            result = simulate(
+                RunConfig(**{**options, "data": train, "test": test, "seed": seed}),
+                log=lambda _line: None,
+                progress=Silent(),
+                on_ready=lambda _plan: None,
+                describer=_remembered,
+                feature_map=feature_map,
+                ledgers=Path(ledgers),
+            )
         true.append(result.test_true)
         predicted.append(result.test_predicted)
     found = Accuracy.from_labels(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -77,11 +78,21 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return float(peak * min(1.0, (step + 1) / 200.0) * decay)
 
 
-def train(name: str, out: Path, *, seed: int, steps: int, size: int, checkpoint: Path) -> None:
-    """Train one branch and write its averaged weights to `out`."""
+def train(
+    name: str,
+    out: Path,
+    *,
+    seed: int,
+    steps: int,
+    size: int,
+    checkpoint: Path,
+    parts: tuple[str, ...] = (),
+) -> None:
+    """Train one branch, with optional parts by name, and write its averaged weights to `out`."""
+    config = dataclasses.replace(PRIOR_BRANCHES[name], **dict.fromkeys(parts, True))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        branch = UNet(PRIOR_BRANCHES[name])
+        branch = UNet(config)
     average = copy.deepcopy(branch)
     optimiser = torch.optim.Adam(branch.parameters(), lr=1e-3, betas=(0.9, 0.99))
     schedule = linear_schedule()
@@ -107,8 +118,12 @@ def train(name: str, out: Path, *, seed: int, steps: int, size: int, checkpoint:
             print(f"{name} {step + 1}/{steps} loss {smooth:.4f} {pace:.3f} s/step", file=sys.stderr)
         if (step + 1) % 1000 == 0:
             save_checkpoint(checkpoint, branch, average, optimiser, step + 1)
-    provenance = (
-        f"simulated {name}, seed {seed}, {steps} steps of {size}, make_prior {SCRIPT_VERSION}"
+    provenance = "".join(
+        [
+            f"simulated {name}, ",
+            *(f"{part}, " for part in parts),
+            f"seed {seed}, {steps} steps of {size}, make_prior {SCRIPT_VERSION}",
+        ]
     )
     digest = save_prior(out, name, average, provenance)
     print(f"{out} sha256 {digest}")
@@ -123,6 +138,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--checkpoint", type=Path, help="default: OUT with .checkpoint appended")
+    parser.add_argument(
+        "--part",
+        action="append",
+        choices=["token_interaction", "frequency_parser"],
+        default=[],
+        help="an optional part of the branch; may be given twice",
+    )
     arguments = parser.parse_args()
     out: Path = arguments.out
     checkpoint = arguments.checkpoint or out.with_name(out.name + ".checkpoint")
@@ -133,6 +155,7 @@ def main() -> None:
         steps=arguments.steps,
         size=arguments.batch,
         checkpoint=checkpoint,
+        parts=tuple(arguments.part),
     )
 
 

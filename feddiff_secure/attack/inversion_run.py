@@ -18,6 +18,7 @@ from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.examples import describe, labelled_examples, steps
 from feddiff_secure.federation.prepare import Prepared, prepare
 from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.run import default_features
 from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.paper.exchange import FILE_NAME, load_exchange
 from feddiff_secure.paper.paper_model_file import load_paper_model
@@ -66,7 +67,7 @@ def inversion_run(
 def _gradient_inversion(
     run: RecordedRun, prepared: Prepared, progress: Progress
 ) -> GradientInversion:
-    features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=run.config.seed)
+    features = default_features(run.config, prepared.dataset.layout, prepared.tile)
     if "hsi" not in prepared.owners[0].layout.names:
         raise UsageError(
             f"{prepared.names[0]} holds no HSI: there is no spectrum to reconstruct",

@@ -19,6 +19,7 @@ from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.prepare import prepare
 from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.run import default_features
 from feddiff_secure.model.psi import FeatureMap
 
 MOST_STATEMENT_BYTES = 1 << 22
@@ -109,7 +110,7 @@ def load_material(config: RunConfig, progress: Progress) -> Material:
         DataError, UsageError: data that cannot be run.
     """
     prepared = prepare(config)
-    features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
+    features = default_features(config, prepared.dataset.layout, prepared.tile)
     progress.stage("features", sum(steps(tiles) for tiles in prepared.owners))
     owners = {
         name: labelled_examples(features, describe(features, tiles, progress))

@@ -23,11 +23,16 @@ from feddiff_secure.bench.record import run_record
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.folds import fold_split
 from feddiff_secure.data.scene import Dataset
-from feddiff_secure.federation.examples import blocks_of, labelled_examples, predicted_labels
+from feddiff_secure.federation.examples import (
+    Describer,
+    blocks_of,
+    labelled_examples,
+    predicted_labels,
+)
 from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.prepare import Prepared, Splitter, prepare
 from feddiff_secure.federation.progress import Silent
-from feddiff_secure.federation.run import SESSION_BYTES, Describer, check_labelled, simulate
+from feddiff_secure.federation.run import SESSION_BYTES, check_labelled, simulate
 from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.paper.disclosure import privacy_json
 from feddiff_secure.paper.paper_run import run_paper

@@ -177,7 +177,10 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
     ] = None,
     prior: Annotated[
         str | None,
-        typer.Option(help="Source of the diffusion branches: simulated.", rich_help_panel=_RUN),
+        typer.Option(
+            help="Diffusion branches: simulated (shipped), or a file or folder of public ones.",
+            rich_help_panel=_RUN,
+        ),
     ] = None,
     seed: Annotated[
         int | None,

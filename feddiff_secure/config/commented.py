@@ -15,7 +15,7 @@ import tomli_w
 
 from feddiff_secure.config.bounds import BOUNDS
 from feddiff_secure.config.load import kind_of
-from feddiff_secure.config.schema import CHOICES, PRIORS, RING_BITS, RunConfig
+from feddiff_secure.config.schema import CHOICES, RING_BITS, RunConfig
 
 WIDTH = 96
 
@@ -56,7 +56,7 @@ def allowed(key: str) -> str:
     """The values that a key may have, in words."""
     if key in BOUNDS:
         return f"{kind_of(key)}, {BOUNDS[key]}"
-    choices = {**CHOICES, "ring_bits": RING_BITS, "prior": PRIORS}.get(key)
+    choices = {**CHOICES, "ring_bits": RING_BITS}.get(key)
     return " | ".join(map(str, choices)) if choices else kind_of(key)
 
 

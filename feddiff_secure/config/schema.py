@@ -43,7 +43,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "device": get_args(Device),
 }
 RING_BITS = (32, 64)
-PRIORS = ("simulated",)
 
 # What this version does not do yet, said where a user asks for it.
 _NOT_YET: dict[str, dict[str, str]] = {"device": {"cuda": "features on a GPU"}}
@@ -84,7 +83,8 @@ class RunConfig:
         unit: unit of privacy.
         tile: side of a tile in pixels; None for the default of the data's kind.
         profile: `private`, or `paper` for FedDiff as published.
-        prior: where the diffusion branches come from.
+        prior: where the diffusion branches come from: `simulated`, the shipped ones, or the path of
+            a prior file or a folder of them, whose provenance must be public or simulated.
         rounds: T ≥ 1.
         sampling_rate: Poisson inclusion probability of a tile in a round; 1 takes all.
         clip: C, L2 bound of one tile's summed gradient; None for the default: 0.25, or 1 in the
@@ -199,10 +199,10 @@ class RunConfig:
                     f"{name} {value} ({_NOT_YET[name][value]}) is not part of this version",
                     f"leave out --{name} for the default, {allowed[0]}",
                 )
-        if self.prior not in PRIORS:
+        if self.prior in {"", "dp"}:
             raise UsageError(
                 f"prior {self.prior!r} is not part of this version",
-                "leave out --prior: the branches shipped with the package are used",
+                "use simulated, the branches shipped with the package, or a path to public ones",
             )
         if not is_holding_name(self.holding):
             raise UsageError(

@@ -16,8 +16,9 @@ from typing import Any, Final
 import rfc8785
 
 from feddiff_crypto.encoding import Value
+from feddiff_secure.config.bounds import MOST_TILE
 from feddiff_secure.config.load import dump_config, parse_config
-from feddiff_secure.config.schema import MOST_TILE, RunConfig
+from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.checks import check_names
 from feddiff_secure.data.layout import SensorLayout
 from feddiff_secure.data.limits import DEFAULT_LIMITS

@@ -31,7 +31,7 @@ from feddiff_secure.federation.run import (
     SESSION_BYTES,
     check_available,
     check_labelled,
-    public_features,
+    default_features,
 )
 from feddiff_secure.model.psi import FeatureMap
 
@@ -104,7 +104,7 @@ def foresee(config: RunConfig) -> Foresight:
     check_labelled(prepared)
     if config.profile == "paper":
         return Foresight(config, prepared, None, [], {}, {})
-    features = public_features(config, prepared)
+    features = default_features(config, prepared.dataset.layout, prepared.tile)
     check_preprocessing(config, prepared.dataset.layout, features.networks)
     plan = make_plan(
         config,

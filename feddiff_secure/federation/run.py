@@ -22,6 +22,7 @@ from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.statement import Statement
 from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.data.layout import SensorLayout
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.evaluation import (
     describe_parts,
@@ -47,10 +48,22 @@ from feddiff_secure.federation.statement import privacy_statement
 from feddiff_secure.federation.training import RoundLog, Trained
 from feddiff_secure.federation.transcription import Transcription
 from feddiff_secure.model.model_file import Model, description
+from feddiff_secure.model.prior import chosen_priors
 from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.transcript.leaves import FeaturesLeaf
 
 SESSION_BYTES = 16
+FeatureMaker = Callable[[RunConfig, SensorLayout, int], FeatureMap]
+
+
+def default_features(config: RunConfig, layout: SensorLayout, tile: int) -> FeatureMap:
+    """The ψ of every run that is not a comparison.
+
+    Raises:
+        DataError: a prior that is missing or damaged.
+    """
+    priors = chosen_priors(config.prior)
+    return FeatureMap.public(layout, tile=tile, seed=config.seed, priors=priors)
 
 
 @dataclass(slots=True)
@@ -104,6 +117,7 @@ def simulate(
     on_ready: Callable[[Plan], None],
     ledgers: Path,
     describer: Describer = describe,
+    feature_map: FeatureMaker = default_features,
     directory: Path | None = None,
     splitter: Splitter | None = None,
 ) -> RunResult:
@@ -116,6 +130,8 @@ def simulate(
         on_ready: called with the plan once all input has been accepted, before any release.
         ledgers: folder of the owners' ledgers.
         describer: computes the descriptors of tiles; one that remembers saves time over many runs.
+        feature_map: makes ψ from the configuration, a layout and the tile's side; others than the
+            default are for comparison.
         directory: the run directory, which `on_ready` makes; None for no transcript.
         splitter: sets the test part aside; None for the default of `prepare`.
 
@@ -128,7 +144,7 @@ def simulate(
     clock = Clock()
     check_available(config)
     prepared = prepare(config, splitter)
-    features = public_features(config, prepared)
+    features = feature_map(config, prepared.dataset.layout, prepared.tile)
     check_preprocessing(config, prepared.dataset.layout, features.networks)
     check_labelled(prepared)
     clock.lap("data")
@@ -197,11 +213,6 @@ def simulate(
         / releases,
         transcript=transcript,
     )
-
-
-def public_features(config: RunConfig, prepared: Prepared) -> FeatureMap:
-    """ψ of a run: from the sensor layout and a public seed alone."""
-    return FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
 
 
 def _public(features: FeatureMap, prepared: Prepared) -> FeaturesLeaf:

@@ -147,7 +147,7 @@ class _Extractor:
                 stages = self._mean_stages(x0, t)
                 for stage, values in enumerate(stages):
                     projection = self._projection(index, stage, values.shape[1])
-                    total = total + values.double() @ projection
+                    total = total + (values @ projection).double()
             norm = torch.linalg.vector_norm(total, dim=1, keepdim=True)
             unit: Rows = (total / norm.clamp_min(1e-12)).float().numpy()
         return unit
@@ -157,7 +157,7 @@ class _Extractor:
         import torch  # noqa: PLC0415
 
         signal, noise = float(self.schedule.signal(t)), float(self.schedule.noise(t))
-        steps = torch.full((x0.shape[0],), t)
+        steps = torch.full((1,), t)
         sums: list[Tensor] = []
         for draw in self.noise:
             x_t = (signal * x0 + noise * draw) * self.mask
@@ -169,7 +169,7 @@ class _Extractor:
         """Feature rows of the middle and the finest decoder stage."""
         from torch.nn import functional  # noqa: PLC0415
 
-        time = self.branch.time(t)
+        time = self.branch.time(t)  # (1, width): every sample of a batch is at the same step
         levels = self.branch.encode(x, time)
         for stage in (levels[-1], self.branch.decode(levels, time)[-1]):
             if x.dim() == 3:
@@ -185,5 +185,5 @@ class _Extractor:
         key = (step, stage)
         if key not in self.projections:
             draws = public_normal((self.settings.seed, 2, *key), (width, FEATURES))
-            self.projections[key] = torch.from_numpy(draws / np.sqrt(width))
+            self.projections[key] = torch.from_numpy((draws / np.sqrt(width)).astype(np.float32))
         return self.projections[key]

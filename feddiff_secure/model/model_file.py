@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from feddiff_secure.errors import DataError
+from feddiff_secure.model.prior import FOLDER, Prior, chosen_priors
 from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.model.weights_file import file_bytes, split_weights
 
@@ -77,11 +78,15 @@ def load_model(path: Path) -> Model:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not a safetensors file: {error}", _HINT) from error
-    features, classes = _described(metadata, path)
+    kept = path.with_name(FOLDER)
+    priors = chosen_priors(kept) if kept.is_dir() else {}
+    features, classes = _described(metadata, path, priors)
     return Model(features, _weights(tensors, features, len(classes), path), classes)
 
 
-def _described(metadata: Mapping[str, str], path: Path) -> tuple[FeatureMap, tuple[str, ...]]:
+def _described(
+    metadata: Mapping[str, str], path: Path, priors: Mapping[str, Prior]
+) -> tuple[FeatureMap, tuple[str, ...]]:
     if set(metadata) != {"model"}:
         raise DataError(f"{path}: metadata {sorted(metadata)}, not the one of a model", _HINT)
     try:
@@ -100,7 +105,7 @@ def _described(metadata: Mapping[str, str], path: Path) -> tuple[FeatureMap, tup
         or len(set(classes)) != len(classes)
     ):
         raise DataError(f"{path}: classes are not 1 to {MOST_CLASSES} different names", _HINT)
-    return FeatureMap.from_dict(described["features"]), tuple(classes)
+    return FeatureMap.from_dict(described["features"], priors), tuple(classes)
 
 
 def _weights(

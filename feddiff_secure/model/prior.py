@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 FORMAT = "feddiff-secure prior 1"
 MAX_PRIOR_BYTES = 8 * 1024 * 1024
+SIMULATED = "simulated"
+FOLDER = "prior"
+"""Where a run directory keeps the branches that are not the shipped ones."""
 _METADATA_KEYS = {"format", "modality", "config", "provenance"}
 _HINT = "use the shipped prior (`simulated`) or a file written by scripts/make_prior.py"
 
@@ -100,6 +103,43 @@ def load_prior(name_or_path: str | Path) -> Prior:
         digest=hashlib.sha256(data).hexdigest(),
         provenance=metadata["provenance"],
     )
+
+
+def prior_files(choice: str | Path) -> dict[str, Path]:
+    """The files of a choice of prior, by modality; none for `simulated`, the shipped branches.
+
+    Args:
+        choice: `simulated`, a prior file, or a folder with `hsi.safetensors`, `lidar.safetensors`
+            or both; the modality that it lacks keeps the shipped branch.
+
+    Raises:
+        DataError: neither a prior file nor a folder with one.
+    """
+    if choice == SIMULATED:
+        return {}
+    path = Path(choice)
+    if path.is_dir():
+        found = {name: path / f"{name}.safetensors" for name in PRIOR_BRANCHES}
+        found = {name: file for name, file in found.items() if file.is_file()}
+        if not found:
+            raise DataError(f"prior: {path} holds no hsi.safetensors or lidar.safetensors", _HINT)
+        return found
+    return {load_prior(path).modality: path}
+
+
+def chosen_priors(choice: str | Path) -> dict[str, Prior]:
+    """The branches of a choice of prior, by modality; none for `simulated`.
+
+    Raises:
+        DataError: as `prior_files` and `load_prior`, or a file of the other modality.
+    """
+    found = {}
+    for modality, path in prior_files(choice).items():
+        prior = load_prior(path)
+        if prior.modality != modality:
+            raise DataError(f"{path}: a prior of {prior.modality}, not {modality}", _HINT)
+        found[modality] = prior
+    return found
 
 
 def _read(path: Path) -> bytes:

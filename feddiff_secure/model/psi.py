@@ -11,7 +11,7 @@ the model file, and a map that is read back is checked against them before it is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -122,6 +122,7 @@ class FeatureMap:
         seed: int = 0,
         learned: bool = True,
         priors: Mapping[str, Prior] | None = None,
+        kinds: Sequence[tuple[str, str]] | None = None,
     ) -> FeatureMap:
         """The default map of a layout.
 
@@ -132,11 +133,14 @@ class FeatureMap:
             learned: whether to use the frozen networks; without them a spectrum is described by
                 its DCT, for comparison.
             priors: branches to use instead of the shipped ones, by modality.
+            kinds: other parts than the default ones, as (modality, source), for comparison; a map
+                of others cannot be written to a model file.
 
         Raises:
             DataError: a shipped prior, or the embedding, is missing or damaged.
         """
-        kinds = kinds_of(layout, tile, learned=learned)
+        kinds = kinds_of(layout, tile, learned=learned) if kinds is None else kinds
+        embedded = ("hsi", "embedding") in kinds
         needed = {modality for modality, source in kinds if source == "diffusion"}
         loaded = {m: (priors or {}).get(m) or load_prior(m) for m in sorted(needed)}
         parts = tuple(
@@ -145,7 +149,7 @@ class FeatureMap:
                 source,
                 FourierProjection(
                     seed=(seed, list(KERNELS).index((modality, source)), 0),
-                    inputs=_inputs(layout, modality, source, learned=learned),
+                    inputs=_inputs(layout, modality, source, embedded=embedded),
                     features=PART_FEATURES,
                     scale=scale_of(layout, modality, source),
                 ),
@@ -158,7 +162,7 @@ class FeatureMap:
             seed=seed,
             parts=parts,
             priors=loaded,
-            embedding=shipped_embedding() if ("hsi", "embedding") in kinds else None,
+            embedding=shipped_embedding() if embedded else None,
         )
 
     @property
@@ -341,11 +345,11 @@ class FeatureMap:
         return rebuilt
 
 
-def _inputs(layout: SensorLayout, modality: str, source: str, *, learned: bool) -> int:
+def _inputs(layout: SensorLayout, modality: str, source: str, *, embedded: bool) -> int:
     """Length of the descriptor that a part expands."""
     if source == "diffusion":
         return FEATURES + 1 if modality == "hsi" else FEATURES
-    if modality == "hsi" and learned:
+    if source == "embedding" or (source == "tile" and embedded):
         return OUTPUTS
     found = layout.get(modality)
     assert found is not None

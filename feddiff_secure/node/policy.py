@@ -18,8 +18,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from feddiff_secure.config.bounds import MOST_OWNERS, MOST_ROUNDS
 from feddiff_secure.config.load import config_digest
-from feddiff_secure.config.schema import MOST_OWNERS, MOST_ROUNDS, RunConfig
+from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.federation.plan import Plan
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from feddiff_secure.config.schema import MOST_OWNERS
+from feddiff_secure.config.bounds import MOST_OWNERS
 from feddiff_secure.errors import UsageError
 from feddiff_secure.node.settings_fields import Field, checked
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from feddiff_privacy.ledger.entries import MOST_LIFETIME, is_holding_name
-from feddiff_secure.config.schema import (
-    CHOICES,
+from feddiff_secure.config.bounds import (
     LEAST_EPSILON,
     MOST_EPSILON,
     MOST_OWNERS,
     MOST_ROUNDS,
     MOST_TILE,
 )
+from feddiff_secure.config.schema import CHOICES
 from feddiff_secure.errors import UsageError
 
 REQUIRED: Final = object()

@@ -18,6 +18,7 @@ from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.run import RunResult
 from feddiff_secure.model.model_file import model_bytes
+from feddiff_secure.model.prior import FOLDER, prior_files
 from feddiff_secure.public_log import log_release
 from feddiff_secure.report.accuracy import Accuracy
 from feddiff_secure.report.run_map import write_run_maps
@@ -73,12 +74,20 @@ class RunDirectory:
         self._write("privacy.json", _json(statement.to_json()))
         self._write("privacy.md", statement.to_markdown().encode())
         self._write("privacy_card.json", _json(deployment_card(statement)))
+        self._keep_priors(result)
         write_run_maps(result, self.partial)
         self._write(PAGE, _page(result, metrics))
         if result.transcript is not None:
             result.transcript.finish()  # last: it names the hash of every file
         self.partial.rename(self.out)
         return metrics
+
+    def _keep_priors(self, result: RunResult) -> None:
+        """Copy the branches that are not the shipped ones beside the model that needs them."""
+        for modality, path in prior_files(result.config.prior).items():
+            if modality in result.model.features.priors:
+                (self.partial / FOLDER).mkdir(exist_ok=True)
+                self._write(f"{FOLDER}/{modality}.safetensors", path.read_bytes())
 
     def discard(self) -> None:
         """Remove the partial directory of a run whose input or budget was refused."""

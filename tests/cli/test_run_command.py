@@ -230,7 +230,7 @@ WRONG_OPTIONS = [
     ("--dropouts", 9),
     ("--nominal-tiles", 10**6, "--delta", 1e-5), ("--nominal-tiles", 0), ("--tile", 0),
     ("--unit", "owner"), ("--unit", "pixel", "--tile", 4), ("--profile", "public"),
-    ("--prior", "mine"), ("--engine", "flare"), ("--device", "abacus"), ("--seed", -1),
+    ("--prior", "dp"), ("--engine", "flare"), ("--device", "abacus"), ("--seed", -1),
     ("--sampling-rate", 0), ("--sampling-rate", 1.5), ("--no-such-option",), ("--epsilon",),
     ("--test", ""), ("--delta", 0.4), ("--tile", 4), ("--custodian",), ("--rounding", "up"),
     ("--ring-bits", 16), ("--aggregation", "encrypted", "--ring-bits", 64),

@@ -1,0 +1,227 @@
+"""What each part of ψ, and of FedDiff, is worth: a row a variant, mean and deviation over seeds.
+
+    python -m scripts.ablation [--data FILE] [--folds 5] [--seeds 3] [--epsilons inf,8,1]
+        [--variants raw,diffusion,…] [--prior NAME=FILE …] [--done FILE]
+
+Every variant of ψ goes through the same path as `feddiff-secure run`, with its defaults; so does
+`paper`, which has no ε. `svm` and `forest` are scikit-learn's, on the raw values of both
+modalities, tuned by cross-validation over regions or groups of the training part. Branches with
+FedDiff's optional parts come from scripts/make_prior.py: `--prior fdp=FILE` names one. Prints a
+JSON line a row as it is done; rows that the file given with --done has are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feddiff_secure.config.paper import with_profile_defaults
+from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.data.layout import SensorLayout
+from feddiff_secure.data.tiles import TileBlock
+from feddiff_secure.federation.prepare import prepare
+from feddiff_secure.federation.progress import Silent
+from feddiff_secure.federation.run import FeatureMaker
+from feddiff_secure.model.inputs import height_and_intensity
+from feddiff_secure.model.kernels import kinds_of
+from feddiff_secure.model.paired import PairedBranches
+from feddiff_secure.model.paired_features import paired_features
+from feddiff_secure.model.prior import Prior, load_prior
+from feddiff_secure.model.psi import FeatureMap
+from feddiff_secure.paper.paper_run import run_paper
+from feddiff_secure.report.accuracy import Accuracy
+from scripts.accuracy_table import divided, one
+from scripts.classical import Rows, forest, labelled_rows, svm
+from scripts.make_pair import load_pair
+
+RAW = ("descriptor", "tile")
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "raw": RAW,
+    "raw+diffusion": (*RAW, "diffusion"),
+    "embedding": ("embedding", "tile"),
+    "default": ("embedding", "tile", "diffusion"),
+    "default+raw": ("embedding", "diffusion", *RAW),
+}
+"""Sources of ψ by variant. LiDAR's own values are in all of them."""
+CLASSICAL: Mapping[str, Callable[[Rows, Rows, int], NDArray[np.int64]]] = {
+    "svm": svm,
+    "forest": forest,
+}
+
+
+def feature_map(
+    sources: tuple[str, ...],
+    priors: Mapping[str, Prior],
+    config: RunConfig,
+    layout: SensorLayout,
+    tile: int,
+) -> FeatureMap:
+    """ψ of some sources only."""
+    learned, plain = (kinds_of(layout, tile, learned=flag) for flag in (True, False))
+    every = sorted(dict.fromkeys([*learned, *plain]))  # by modality, hsi first
+    kinds = [
+        (modality, source)
+        for modality, source in every
+        if source in sources or (modality, source) == ("lidar", "descriptor")
+    ]
+    return FeatureMap.public(layout, tile=tile, seed=config.seed, priors=priors, kinds=kinds)
+
+
+@dataclass(frozen=True)
+class PairedMap(FeatureMap):
+    """ψ whose diffusion features are those of connected branches, where a tile has both sensors.
+
+    Attributes:
+        pair: the branches.
+    """
+
+    pair: PairedBranches | None = None
+
+    def describe(self, block: TileBlock) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """As `FeatureMap.describe`; what a tile without both sensors lacks stays as it was."""
+        found = super().describe(block)
+        lidar = self.layout.get("lidar")
+        known = None if lidar is None else height_and_intensity(lidar.channels)
+        if self.pair is None or known is None or block.hsi is None or block.lidar is None:
+            return found
+        rows = paired_features(self.pair, block.hsi, block.lidar[:, list(known)], self._resampling)
+        if "diffusion" in found["hsi"]:
+            level = found["hsi"]["diffusion"][:, -1:]
+            found["hsi"]["diffusion"] = np.concatenate([rows.hsi, level], axis=1)
+        if "diffusion" in found["lidar"]:
+            found["lidar"]["diffusion"] = rows.lidar
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """With the connections, by which descriptors are remembered."""
+        assert self.pair is not None
+        weights = float(sum(p.abs().sum() for p in self.pair.parameters()))
+        return {**super().to_dict(), "pair": weights}
+
+
+def paired_map(
+    sources: tuple[str, ...],
+    pair: PairedBranches,
+    config: RunConfig,
+    layout: SensorLayout,
+    tile: int,
+) -> FeatureMap:
+    """ψ of some sources, with connected branches."""
+    made = feature_map(sources, {}, config, layout, tile)
+    fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    return PairedMap(**fields, pair=pair)
+
+
+def variants(files: Mapping[str, list[Path]], pair: Path | None) -> dict[str, FeatureMaker]:
+    """Every ψ that is compared, by name."""
+    found: dict[str, FeatureMaker] = {
+        name: partial(feature_map, sources, {}) for name, sources in SOURCES.items()
+    }
+    for base in ("raw+diffusion", "default"):
+        for name, paths in files.items():
+            priors = {prior.modality: prior for prior in map(load_prior, paths)}
+            found[f"{base}+{name}"] = partial(feature_map, SOURCES[base], priors)
+        if pair is not None:
+            found[f"{base}+bilateral"] = partial(paired_map, SOURCES[base], load_pair(pair))
+    return found
+
+
+def classical(name: str, options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
+    """The metrics of a classifier that sees everything in one place."""
+    true, predicted = [], []
+    with divided(options["data"], folds, seed) as parts:
+        for data, test in parts:
+            prepared = prepare(RunConfig(data=data, test=test, seed=seed, epsilon=math.inf))
+            train = labelled_rows(prepared.owners)
+            held_out = labelled_rows([prepared.test])
+            predicted.append(CLASSICAL[name](train, held_out, seed))
+            true.append(held_out.label)
+    return _metrics(true, predicted, prepared.dataset.classes)
+
+
+def paper(options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
+    """The metrics of the profile `paper`."""
+    true, predicted = [], []
+    with divided(options["data"], folds, seed) as parts:
+        for data, test in parts:
+            given = {"data": data, "test": test, "seed": seed, "profile": "paper"}
+            result = run_paper(
+                RunConfig(**with_profile_defaults(given)),
+                log=lambda _line: None,
+                progress=Silent(),
+                on_ready=lambda: None,
+            )
+            true.append(result.test_true.astype(np.int64))
+            predicted.append(result.test_predicted.astype(np.int64))
+            classes = result.prepared.dataset.classes
+    return _metrics(true, predicted, classes)
+
+
+def _metrics(
+    true: list[NDArray[np.int64]], predicted: list[NDArray[np.int64]], classes: tuple[str, ...]
+) -> dict[str, float]:
+    found = Accuracy.from_labels(
+        np.concatenate(true).astype(np.int16), np.concatenate(predicted).astype(np.int16), classes
+    )
+    return {"oa": found.oa, "aa": found.aa, "kappa": found.kappa}
+
+
+def row(variant: str, epsilon: str, runs: list[dict[str, float]]) -> dict[str, Any]:
+    """Mean and deviation over seeds."""
+    found: dict[str, Any] = {"variant": variant, "epsilon": epsilon}
+    for name in ("oa", "aa", "kappa"):
+        values = [run[name] for run in runs]
+        found[name] = round(float(np.mean(values)), 4)
+        found[f"{name}_sd"] = round(float(np.std(values, ddof=1)), 4) if len(runs) > 1 else None
+    return found
+
+
+def main() -> None:
+    """Print a line a row as it is done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data")
+    parser.add_argument("--folds", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epsilons", default="inf,8,1")
+    parser.add_argument("--variants", help="by commas; default: all but paper")
+    parser.add_argument("--prior", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--pair", type=Path, help="connected branches, from scripts/make_pair.py")
+    parser.add_argument("--done", type=Path)
+    given = parser.parse_args()
+    files: dict[str, list[Path]] = {}
+    for text in given.prior:
+        name, _, path = text.partition("=")
+        files.setdefault(name, []).append(Path(path))
+    maps = variants(files, given.pair)
+    asked = given.variants.split(",") if given.variants else [*maps, *CLASSICAL]
+    done = set()
+    if given.done is not None and given.done.is_file():
+        lines = map(json.loads, given.done.read_text(encoding="utf-8").splitlines())
+        done = {(line["variant"], line["epsilon"]) for line in lines}
+    seeds = range(given.seeds)
+    for variant in asked:
+        for epsilon in given.epsilons.split(",") if variant in maps else ["inf"]:
+            if (variant, epsilon) in done:
+                continue
+            options: dict[str, Any] = {"data": given.data, "epsilon": float(epsilon)}
+            if variant in maps:
+                runs = [one(options, given.folds, seed, maps[variant]) for seed in seeds]
+            elif variant == "paper":
+                runs = [paper(options, given.folds, seed) for seed in seeds]
+            else:
+                runs = [classical(variant, options, given.folds, seed) for seed in seeds]
+            print(json.dumps(row(variant, epsilon, runs)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
