@@ -4,7 +4,8 @@
 2. Where a folder of ledgers is given, or lies in the run directory: each ledger that is there was,
    at the size its owner signed, the one whose head it signed; it reserved this plan; and it spent
    at least every attempt in which the log has this owner's vector, and no more than were begun.
-3. If no later entry is in them, the largest ε over the ledgers is the one in the statement.
+3. If no later entry is in them, the largest ε over the ledgers is the one in the statement, where
+   that states one: across organisations it does not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from feddiff_privacy.ledger.chain import MOST_FILE_BYTES, Chain, parse_chain
 from feddiff_privacy.ledger.reading import spent_epsilon
+from feddiff_privacy.statement import ACROSS
 from feddiff_secure.audit.history import History
 from feddiff_secure.audit.privacy import TOLERANCE, is_number
 from feddiff_secure.audit.roster import Run
@@ -72,11 +74,13 @@ def check_ledgers(
     run.plan.policy.require("owners with a last word", len(words))
     inside = directory / FOLDER
     given = folder is not None
+    # Across organisations a ledger never leaves its owner's node: none is in the run directory.
+    elsewhere = config.ledger is not None or privacy.get("deployment") == ACROSS
     place = folder or inside
     chains = {}
     for owner, word in words.items():  # 2
         path = place / f"{owner}.{config.holding}.jsonl"
-        if not path.exists() and (given or config.ledger is not None):
+        if not path.exists() and (given or elsewhere):
             continue
         chain = parse_chain(read_bytes(path, MOST_FILE_BYTES), path)
         header = chain.balance.header
@@ -128,6 +132,8 @@ def _check_chain(run: Run, history: History, owner: str, word: LastWord, chain: 
 
 
 def _check_lifetime(chains: Mapping[str, Chain], privacy: Mapping[str, Any]) -> None:
+    if privacy.get("deployment") == ACROSS and privacy.get("lifetime_epsilon") is None:
+        return  # nobody but an owner knows its ledger, so nothing was stated
     largest = max(spent_epsilon(chain.balance)[0] for chain in chains.values())
     stated = privacy.get("lifetime_epsilon")
     found = math.inf if stated is None else stated

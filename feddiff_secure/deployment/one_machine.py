@@ -70,7 +70,9 @@ def run_flare(
     config = with_absolute_paths(config)
     prepared = prepare(config)
     check_labelled(prepared)
-    files = JobFiles(config, prepared.dataset.layout, prepared.dataset.classes, prepared.tile)
+    files = JobFiles(
+        config, prepared.dataset.layout, prepared.dataset.classes, prepared.tile, prepared.names
+    )
     work = directory.out.with_name(directory.out.name + ".flare")
     if work.exists():
         raise UsageError(f"out: {work} exists", "give another --out, or remove it")
@@ -110,12 +112,17 @@ def check_mode(config: RunConfig) -> None:
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """The configuration with every path made absolute: each process has a folder of its own."""
-    names = ("data", "test", "lidar_data", "ledger")
-    given = {name: getattr(config, name) for name in names}
     return replace(
         config,
-        **{name: str(Path(path).absolute()) for name, path in given.items() if path is not None},
+        data=_absolute(config.data),
+        test=_absolute(config.test),
+        lidar_data=_absolute(config.lidar_data),
+        ledger=_absolute(config.ledger),
     )
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).absolute())
 
 
 def _federate(
@@ -127,16 +134,17 @@ def _federate(
         work / "kits", owners, port=free_port(), components=[executor, controller]
     )
     _settle(kits, directory, work, ledger_folder(files.config, directory))
-    job = make_job(
-        work / "job", JobParts("feddiff", owners, controller, executor, files.to_files())
-    )
+    parts = JobParts("feddiff", owners, files.threshold, controller, executor, files.to_files())
+    job = make_job(work / "job", parts)
     with FlareProcesses(work / "logs") as processes:
         processes.start_server(kits.server)
         for name, kit in kits.sites.items():
             processes.start_site(name, kit)
         with AdminSession(kits.admin, START_PATIENCE) as session:
             progress.advance()
-            session.wait_for(owners, START_PATIENCE)
+            session.wait_for(
+                owners, START_PATIENCE, check=lambda: processes.check_running(["server", *owners])
+            )
             progress.advance(len(owners))
             job_id = session.submit(job)
             progress.advance()
@@ -154,10 +162,8 @@ def _follow(
         if outcome is not None:
             reader.catch_up()
             return outcome.results()
-        if ended := processes.ended():
-            raise ProtocolAbortedError(
-                f"FLARE's process of {', '.join(sorted(ended))} ended", f"see {work / 'logs'}"
-            )
+        # A site that ends is a dropout, and the protocol's business; the server's end is the run's.
+        processes.check_running(["server"])
         status = session.status(job_id)
         if is_over(status) and Outcome.read(work) is None:
             raise ProtocolAbortedError(f"FLARE ended the job: {status}", f"see {work / 'logs'}")

@@ -19,7 +19,7 @@ from feddiff_privacy.ledger.reading import spent_epsilon
 from feddiff_privacy.statement import ONE_MACHINE
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.deployment.coordinate import coordinate
-from feddiff_secure.deployment.job_files import CONFIG_FILE, LAYOUT_FILE, JobFiles
+from feddiff_secure.deployment.job_files import JobFiles, read_job
 from feddiff_secure.deployment.outcome import Outcome, ProgressWriter
 from feddiff_secure.deployment.remote_federation import RemoteFederation
 from feddiff_secure.errors import DataError, FeddiffError, ProtocolAbortedError
@@ -29,10 +29,9 @@ from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.prepare import prepare
 from feddiff_secure.federation.run import Clock, RunResult
 from feddiff_secure.report.run_directory import RunDirectory
-from feddiff_secure.transcript.files import COORDINATOR, read_bytes
+from feddiff_secure.transcript.files import read_bytes
 from feddiff_secure.transport.flare.controller import CoordinatorController
 from feddiff_secure.transport.flare.exchange import FlareExchange
-from feddiff_secure.transport.flare.job import PUBLIC_FOLDER
 
 IDENTITY_FILE: Final = "identity.key"
 REGISTRY_FILE: Final = "registry.json"
@@ -74,11 +73,6 @@ class SimulatedCoordinator:
                 f"{path}: no settings of a simulated coordinator",
                 "start it with run --engine flare",
             ) from error
-
-    def parties(self) -> tuple[str, ...]:
-        """The owners, in roster order."""
-        known = read_registry(self.local / REGISTRY_FILE).parties
-        return tuple(party for party in known if party != COORDINATOR)
 
     def run(self, exchange: FlareExchange, job: JobFiles) -> Outcome:
         """Run the job and write its run directory.
@@ -153,9 +147,9 @@ class SimulatedCoordinator:
 class SimulatedCoordinatorController(CoordinatorController):
     """FLARE's component at the server of a federation on one machine."""
 
-    def parties(self, local: Path) -> tuple[str, ...]:
-        """The owners, in roster order."""
-        return SimulatedCoordinator.read(local).parties()
+    def parties(self, job: Path) -> tuple[str, ...]:
+        """The owners that the job names."""
+        return read_job(job).owners
 
     def coordinate(self, exchange: FlareExchange, local: Path, job: Path) -> None:
         """Run the job; the outcome is in the work folder, whatever it is.
@@ -170,19 +164,6 @@ class SimulatedCoordinatorController(CoordinatorController):
             Outcome.of_error(error).write(settings.work)
             raise
         outcome.write(settings.work)
-
-
-def read_job(folder: Path) -> JobFiles:
-    """The public files in a job's configuration folder.
-
-    Raises:
-        UsageError, DataError: as `JobFiles.from_files`.
-        VerificationError: a file that cannot be read.
-    """
-    names = (CONFIG_FILE, LAYOUT_FILE)
-    return JobFiles.from_files(
-        {name: read_bytes(folder / PUBLIC_FOLDER / name, 1 << 20) for name in names}
-    )
 
 
 def ledger_folder(config: RunConfig, directory: RunDirectory) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from feddiff_crypto.encoding import Value
 from feddiff_secure.errors import ProtocolAbortedError
 from feddiff_secure.federation.phases import ask
-from feddiff_secure.transport.exchange import Exchange
+from feddiff_secure.transport.exchange import Exchange, Message
 
 READY_TIMEOUT = 5.0  # seconds: an answer needs no computation
 READY_TRIES = 12  # a minute, where owners are frozen and not gone
@@ -30,7 +30,7 @@ def present(exchange: Exchange, least: int) -> tuple[str, ...]:
     """
     found: Mapping[str, None] = {}
     for _ in range(READY_TRIES):
-        asked = {party: {} for party in exchange.parties()}
+        asked: dict[str, Message] = {party: {} for party in exchange.parties()}
         found = ask(exchange, "ready", asked, _ready, timeout=READY_TIMEOUT)
         if len(found) >= least:
             return tuple(party for party in exchange.parties() if party in found)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_privacy.events import Event, NoisedSum
 from feddiff_privacy.noise import TAIL_LOG2, share_sum_gap
-from feddiff_privacy.statement import SIMULATED, AdversaryRow, CrossCheck, Statement
+from feddiff_privacy.statement import ACROSS, SIMULATED, AdversaryRow, CrossCheck, Statement
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.federation.adversaries import CALIBRATED, adversaries, group_rows
 from feddiff_secure.federation.disclosure import (
@@ -95,7 +95,7 @@ def privacy_statement(
             *_assumptions(plan, priors),
             *topology_assumptions(config, plan, alignment),
         ],
-        not_covered=[*_not_covered(config, plan), *topology_not_covered(plan)],
+        not_covered=[*_not_covered(config, plan, deployment), *topology_not_covered(plan)],
         code_version=__version__,
         lifetime_epsilon=lifetime_epsilon,
         ground=ground_row(plan, events),
@@ -150,7 +150,7 @@ def _assumptions(plan: Plan, priors: Sequence[str]) -> list[str]:
     return lines
 
 
-def _not_covered(config: RunConfig, plan: Plan) -> list[str]:
+def _not_covered(config: RunConfig, plan: Plan, deployment: str = SIMULATED) -> list[str]:
     lines = [
         (
             "Maps, pictures and test metrics of this run are computed from data without noise. "
@@ -161,7 +161,7 @@ def _not_covered(config: RunConfig, plan: Plan) -> list[str]:
             "What an owner's participation itself reveals: there is no owner-level guarantee, and "
             "differences between cohorts are bounded by the tile guarantee only."
         ),
-        _over_runs(config),
+        _over_runs(config, deployment),
         _after_the_masks(plan),
         "Honest inputs and liveness: an owner can send a wrong vector or stop a round.",
     ]
@@ -170,7 +170,12 @@ def _not_covered(config: RunConfig, plan: Plan) -> list[str]:
     return lines
 
 
-def _over_runs(config: RunConfig) -> str:
+def _over_runs(config: RunConfig, deployment: str) -> str:
+    if deployment == ACROSS:
+        return (
+            "Other runs on the same data: each owner's node keeps a ledger of its own, and what it "
+            "has spent in all is known to that owner alone. lifetime_epsilon is not stated."
+        )
     if config.ledger is None:
         return (
             "Other runs on the same data: the ledger was new and lies in the run directory, so "

@@ -69,7 +69,7 @@ class FlareBench:
             path = folder / "bench.socket"
             settings = json.dumps({"socket": str(path)})
             (kits.server / "local" / SOCKET_FILE).write_text(settings)
-            parts = JobParts("bench", NAMES, CONTROLLER, EXECUTOR, {})
+            parts = JobParts("bench", NAMES, len(NAMES) - 1, CONTROLLER, EXECUTOR, {})
             job = make_job(folder / "job", parts)
             with (
                 pytest.MonkeyPatch.context() as patch,

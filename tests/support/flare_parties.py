@@ -110,7 +110,7 @@ class BenchExecutor(PartyExecutor):
 class BenchController(CoordinatorController):
     """The server's component: passes phases from a socket of the test's on to the sites."""
 
-    def parties(self, local: Path) -> tuple[str, ...]:
+    def parties(self, job: Path) -> tuple[str, ...]:
         return NAMES
 
     def coordinate(self, exchange: FlareExchange, local: Path, job: Path) -> None:

@@ -20,8 +20,16 @@ class CoordinatorController(Controller, ABC):  # type: ignore[misc]  # nvflare h
     """The server's component of the job; a subclass says what is done over the exchange."""
 
     @abstractmethod
-    def parties(self, local: Path) -> tuple[str, ...]:
-        """Names of the owners, in roster order, as the coordinator's own settings say."""
+    def parties(self, job: Path) -> tuple[str, ...]:
+        """Names of the owners' sites, in roster order.
+
+        Args:
+            job: the configuration folder of the job, with its public files.
+        """
+
+    def patience(self, local: Path) -> dict[str, float]:  # noqa: ARG002  # a subclass may look
+        """Phase → seconds that it is waited for at least; none by default."""
+        return {}
 
     @abstractmethod
     def coordinate(self, exchange: FlareExchange, local: Path, job: Path) -> None:
@@ -30,7 +38,7 @@ class CoordinatorController(Controller, ABC):  # type: ignore[misc]  # nvflare h
         Args:
             exchange: the transport to the owners.
             local: the server's own configuration folder.
-            job: the folder of the job's public files.
+            job: the configuration folder of the job, with its public files.
 
         Raises:
             FeddiffError: the run failed; FLARE reports the job as failed.
@@ -49,5 +57,11 @@ class CoordinatorController(Controller, ABC):  # type: ignore[misc]  # nvflare h
         workspace = engine.get_workspace()
         local = Path(workspace.get_site_config_dir())
         job = Path(workspace.get_app_dir(fl_ctx.get_job_id())) / "config"
-        exchange = FlareExchange(self.parties(local), engine, abort_signal)
+        exchange = FlareExchange(
+            self.parties(job),
+            engine,
+            abort_signal,
+            patience=self.patience(local),
+            job=fl_ctx.get_job_id(),
+        )
         self.coordinate(exchange, local, job)

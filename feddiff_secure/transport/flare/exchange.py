@@ -42,11 +42,22 @@ class FlareExchange:
         engine: FLARE's server engine of the job.
         stopped: FLARE's signal that the job was stopped.
         others: sites that can be reached and are no owners', such as a custodian's.
+        patience: phase → seconds that it is waited for at least, such as for a person's decision.
+        job: FLARE's id of the job.
     """
 
     def __init__(
-        self, owners: Sequence[str], engine: Any, stopped: Signal, others: Sequence[str] = ()
+        self,
+        owners: Sequence[str],
+        engine: Any,
+        stopped: Signal,
+        *,
+        others: Sequence[str] = (),
+        patience: Mapping[str, float] | None = None,
+        job: str = "",
     ) -> None:
+        self.job = job
+        self._patience = dict(patience or {})
         self._owners = tuple(owners)
         self._engine, self._stopped = engine, stopped
         self._number = 0
@@ -72,10 +83,11 @@ class FlareExchange:
         }
         for name, request in requests.items():
             self.traffic.down[name] += envelope_bytes(request)
+        longest = max(timeout, self._patience.get(phase, 0.0))
         # One thread a site: FLARE's own multicast of different messages fails in release 2.9.0.
         with ThreadPoolExecutor(max_workers=max(1, len(requests))) as threads:
             waiting = {
-                name: threads.submit(self._ask, name, request, timeout)
+                name: threads.submit(self._ask, name, request, longest)
                 for name, request in requests.items()
             }
         self._check_running()

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from feddiff_secure.transport.job_folder import PUBLIC_FOLDER
+
 TASK_REQUEST_INTERVAL: Final = 0.2  # seconds: FLARE's own polling, which also ends the job
-PUBLIC_FOLDER: Final = "feddiff"
 _APP = "app"
 
 
@@ -27,7 +28,8 @@ class JobParts:
 
     Attributes:
         name: of the job.
-        sites: names of all sites, each of which has to take part.
+        sites: names of all sites.
+        least: how many of them FLARE must have, at the start and throughout.
         controller: dotted name of the coordinator's component.
         executor: dotted name of the owners' component.
         files: name → content of the public files.
@@ -35,6 +37,7 @@ class JobParts:
 
     name: str
     sites: Sequence[str]
+    least: int
     controller: str
     executor: str
     files: Mapping[str, bytes]
@@ -56,8 +59,7 @@ def _meta(parts: JobParts) -> dict[str, Any]:
     return {
         "name": parts.name,
         "resource_spec": {},
-        "min_clients": len(parts.sites),
-        "mandatory_clients": list(parts.sites),
+        "min_clients": parts.least,
         "deploy_map": {_APP: ["server", *parts.sites]},
     }
 

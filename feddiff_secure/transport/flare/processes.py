@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import psutil
+
+from feddiff_secure.errors import ProtocolAbortedError
 
 GRACE: Final = 3.0  # seconds between asking a process to end and ending it
 _WATCHED: Final = "feddiff_secure.transport.flare.watched_process"
@@ -57,10 +59,17 @@ class FlareProcesses:
         values = {"secure_train": "true", "uid": name, "config_folder": ""}
         self._start(name, kit, *_SITE, values)
 
-    def ended(self) -> dict[str, int]:
-        """Exit codes of processes that are over."""
-        codes = {name: process.poll() for name, process in self.running.items()}
-        return {name: code for name, code in codes.items() if code is not None}
+    def check_running(self, names: Iterable[str]) -> None:
+        """Return if the processes of these names run.
+
+        Raises:
+            ProtocolAbortedError: one ended.
+        """
+        ended = [name for name in names if self.running[name].poll() is not None]
+        if ended:
+            raise ProtocolAbortedError(
+                f"FLARE's process of {', '.join(ended)} ended", f"see its log in {self.logs}"
+            )
 
     def stop(self) -> None:
         """End all processes and their children, asking first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import TracebackType
@@ -56,14 +56,21 @@ class AdminSession:
         if self._session is not None:
             self._session.close()
 
-    def wait_for(self, sites: Sequence[str], patience: float) -> None:
+    def wait_for(
+        self, sites: Sequence[str], patience: float, check: Callable[[], None] = lambda: None
+    ) -> None:
         """Wait until all sites are registered.
+
+        Args:
+            sites: names. patience: seconds.
+            check: raises where waiting is in vain.
 
         Raises:
             ProtocolAbortedError: some are not, in time.
         """
         until = time.monotonic() + patience
         while missing := set(sites) - {str(c.name) for c in self._api.get_connected_client_list()}:
+            check()
             if time.monotonic() > until:
                 raise ProtocolAbortedError(
                     f"not connected within {patience:g} s: {', '.join(sorted(missing))}",
