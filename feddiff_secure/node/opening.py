@@ -43,6 +43,11 @@ class NodeKeys:
     known: RegistryFile
     custodians: Registry | None
 
+    @property
+    def pinned(self) -> tuple[str, ...]:
+        """Names of all owners that this node pins."""
+        return tuple(name for name in self.known.parties if name != COORDINATOR)
+
     def owners(self, names: Sequence[str]) -> Registry:
         """The pinned identities of a run's owners, in their order.
 

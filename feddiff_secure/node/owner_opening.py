@@ -47,14 +47,14 @@ class PublicJob:
     Attributes:
         config: the configuration. layout: of the sensors. classes: their names, 1..K.
         tile: side of a tile, pixels.
-        owners: names of all owners, in roster order.
+        owners: names of all owners, in roster order; None for all that the node pins.
     """
 
     config: RunConfig
     layout: SensorLayout
     classes: tuple[str, ...]
     tile: int
-    owners: Sequence[str]
+    owners: Sequence[str] | None = None
 
 
 def open_owner(settings: NodeSettings, job: PublicJob, held: ExitStack) -> Owner:
@@ -70,7 +70,7 @@ def open_owner(settings: NodeSettings, job: PublicJob, held: ExitStack) -> Owner
         DataError: data that cannot be read, or is not of the job's layout; a damaged ledger.
     """
     keys = open_keys(settings)
-    owners = keys.owners(job.owners)
+    owners = keys.owners(keys.pinned if job.owners is None else job.owners)
     coordinator = keys.coordinator()
     tiles = own_tiles(settings, job)
     features = FeatureMap.public(job.layout, tile=job.tile, seed=job.config.seed)
