@@ -20,14 +20,14 @@ _Kit = Annotated[Path, typer.Argument(help="The node's folder: its startup kit."
 _Digest = Annotated[str, typer.Argument(help="Digest of the plan, 64 hex digits.")]
 _Node = Annotated[Path, typer.Option("--node", help="The node's folder.")]
 _HERE = Path()
-SETTINGS = "node.toml"
 
 
 def settings_of(kit: Path) -> NodeSettings:
     """The settings in a node's kit: `KIT/local/node.toml`."""
-    from feddiff_secure.node.settings import NodeSettings  # noqa: PLC0415  # imports the accountant
+    # Imported here: the accountant takes a second that --help need not wait for.
+    from feddiff_secure.node.settings import SETTINGS_FILE, NodeSettings  # noqa: PLC0415
 
-    return NodeSettings.load(kit / "local" / SETTINGS)
+    return NodeSettings.load(kit / "local" / SETTINGS_FILE)
 
 
 def start(

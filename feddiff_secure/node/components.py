@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-SITE_COMPONENTS: Final = ("feddiff_secure.transport.flare.owner_executor.OwnerExecutor",)
+SITE_COMPONENTS: Final = ("feddiff_secure.deployment.owner_executor.OwnerExecutor",)
 """What a job may run at a site."""
 
-SERVER_COMPONENTS: Final = ("feddiff_secure.transport.flare.run_controller.RunController",)
+SERVER_COMPONENTS: Final = ("feddiff_secure.deployment.run_controller.RunController",)
 """What a job may run at the server."""
 
 JOB_GUARD: Final = "feddiff_secure.transport.flare.job_guard.JobGuard"

@@ -22,6 +22,7 @@ from feddiff_crypto.protected_file import READABLE_BY_OTHERS, read_protected
 from feddiff_crypto.registry_file import RegistryFile, read_registry
 from feddiff_privacy.ledger.ledger import Ledger
 from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.ledgers import ledger_errors
 from feddiff_secure.node.settings import NodeSettings
 from feddiff_secure.transcript.files import COORDINATOR
 
@@ -41,6 +42,11 @@ class NodeKeys:
     identity: IdentityKey
     known: RegistryFile
     custodians: Registry | None
+
+    @property
+    def pinned(self) -> tuple[str, ...]:
+        """Names of all owners that this node pins."""
+        return tuple(name for name in self.known.parties if name != COORDINATOR)
 
     def owners(self, names: Sequence[str]) -> Registry:
         """The pinned identities of a run's owners, in their order.
@@ -103,8 +109,9 @@ def open_ledger(settings: NodeSettings, name: str, tiles: bytes) -> Ledger:
         tiles: SHA-256 of the tiles it holds now.
 
     Raises:
-        UsageError: the folder cannot be made or is open to others.
-        PrivacyError: as `Ledger.open`.
+        UsageError: the folder cannot be made or is open to others; the ledger is in use, or has
+            another lifetime.
+        DataError: a damaged ledger, or another owner's.
     """
     folder = settings.ledger
     try:
@@ -119,14 +126,15 @@ def open_ledger(settings: NodeSettings, name: str, tiles: bytes) -> Ledger:
             f"{settings.path}: ledger: {folder}: mode {mode & 0o777:04o} lets others write",
             f"use: chmod 700 {folder}",
         )
-    return Ledger.open(
-        ledger_path(settings, name),
-        owner=name,
-        holding=settings.holding,
-        lifetime_epsilon=settings.policy.lifetime_epsilon,
-        delta=settings.policy.largest_delta,
-        tiles=tiles,
-    )
+    with ledger_errors():
+        return Ledger.open(
+            ledger_path(settings, name),
+            owner=name,
+            holding=settings.holding,
+            lifetime_epsilon=settings.policy.lifetime_epsilon,
+            delta=settings.policy.largest_delta,
+            tiles=tiles,
+        )
 
 
 def _passphrase(settings: NodeSettings, stored: StoredIdentity) -> bytes | None:

@@ -21,6 +21,8 @@ from feddiff_secure.node.settings_fields import NODE_FIELDS, POLICY_FIELDS, chec
 
 MOST_BYTES = 1 << 16  # of a settings file
 VERSION = 1
+SETTINGS_FILE = "node.toml"
+"""In a node's kit, in the folder `local`."""
 REVIEW_VARIABLE = "FEDDIFF_NODE_REVIEW"
 """Set to 1 in the environment it turns review on, whatever the file says; nothing turns it off."""
 _PART = re.compile(r"([1-9][0-9]{0,2}) of ([1-9][0-9]{0,2})", re.ASCII)
@@ -82,10 +84,7 @@ class NodeSettings:
             UsageError: missing, writable by others, an unknown key, a wrong type or value; names
                 the file, the key and the bound.
         """
-        values = _read(path)
-        version = values.pop("version", None)
-        if version != VERSION:
-            raise UsageError(f"{path}: version is {version!r}", f"give version = {VERSION}")
+        values = read_settings(path)
         policy = values.pop("policy", None)
         if not isinstance(policy, dict):
             raise UsageError(f"{path}: no table [policy]", "see node init --settings for one")
@@ -95,15 +94,24 @@ class NodeSettings:
         return _settings(path, node, bounds)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """The keys of a settings file of this version, as they stand in it.
+
+    Raises:
+        UsageError: missing, writable by others, too large, not TOML, or of another version.
+    """
     try:
         raw = read_protected(path, forbidden_mode=WRITABLE_BY_OTHERS, max_bytes=MOST_BYTES)
-        return tomllib.loads(raw.decode("utf-8"))
+        values: dict[str, Any] = tomllib.loads(raw.decode("utf-8"))
     except FileRefusedError as error:
-        hint = "give the node's settings file, writable by its owner only"
+        hint = "give the settings file, writable by its owner only"
         raise UsageError(str(error), hint) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}", "see docs/deploy.md") from error
+    version = values.pop("version", None)
+    if version != VERSION or isinstance(version, bool):
+        raise UsageError(f"{path}: version is {version!r}", f"give version = {VERSION}")
+    return values
 
 
 def _settings(path: Path, node: dict[str, Any], bounds: dict[str, Any]) -> NodeSettings:
