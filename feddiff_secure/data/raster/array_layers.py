@@ -22,6 +22,7 @@ from feddiff_secure.data.hdf5 import class_colours_attribute, one_number, one_st
 from feddiff_secure.data.limits import Limits
 from feddiff_secure.data.mat import ALIASES, read_variable, whole
 from feddiff_secure.data.raster.layer import ArrayLayer, FieldName, LayerFacts, check_layer
+from feddiff_secure.data.raster.manifest import LayerSource, SceneFiles
 from feddiff_secure.data.raw_fields import affine
 from feddiff_secure.errors import DataError
 
@@ -100,6 +101,37 @@ def mat_layer(path: Path, field: FieldName, dataset: str | None, limits: Limits)
     facts = LayerFacts(path, values.shape[:2], values.shape[2], values.dtype)
     check_layer(facts, limits)
     return ArrayLayer(facts, values)
+
+
+def hdf5_scene_files(path: Path, limits: Limits) -> SceneFiles | None:
+    """The layers of an HDF5 file that holds one raster; None where it holds anything else.
+
+    What is wrong with such a file is not looked for: reading it says so.
+
+    Raises:
+        DataError: it is missing, damaged or too large.
+    """
+    with open_hdf5(path, limits) as file:
+        shapes = {
+            name: file[name].shape or ()
+            for name in ("hsi", "lidar", "label", "gt")
+            if isinstance(file.get(name, getlink=True), h5py.HardLink)
+            and isinstance(file[name], h5py.Dataset)
+        }
+    labels = [name for name in ("label", "gt") if name in shapes]
+    held: list[FieldName] = [name for name in ("hsi", "lidar") if name in shapes]
+    if not held or len(labels) > 1:
+        return None
+    pixels = shapes[labels[0]] if labels else shapes[held[0]][:-1]
+    fits = {"hsi": (len(pixels) + 1,), "lidar": (len(pixels) + 1, len(pixels))}
+    if len(pixels) != 2 or any(
+        len(shapes[name]) not in fits[name] or shapes[name][:2] != pixels for name in held
+    ):
+        return None
+    layers = {name: LayerSource(file=path, dataset=str(name)) for name in held}
+    if labels:
+        layers["labels"] = LayerSource(file=path, dataset=labels[0])
+    return SceneFiles(path=path, layers=layers, grid=held[0])
 
 
 def _chosen(
