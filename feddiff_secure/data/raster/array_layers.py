@@ -21,6 +21,7 @@ from feddiff_secure.data.h5_fields import (
 from feddiff_secure.data.hdf5 import class_colours_attribute, one_number, one_string
 from feddiff_secure.data.limits import Limits
 from feddiff_secure.data.mat import ALIASES, read_variable, whole
+from feddiff_secure.data.mat5_nested import read_nested
 from feddiff_secure.data.raster.layer import ArrayLayer, FieldName, LayerFacts, check_layer
 from feddiff_secure.data.raster.manifest import LayerSource, SceneFiles
 from feddiff_secure.data.raw_fields import affine
@@ -82,15 +83,18 @@ def mat_layer(path: Path, field: FieldName, dataset: str | None, limits: Limits)
         path: version 5 or 7.3.
         field: what it serves as; decides the variable's name where `dataset` is None: a usual name
             of that field, or the only variable.
-        dataset: the variable's name.
+        dataset: the variable's name, or a path into structures and cells (`mat5_nested`).
         limits: bounds on file, array, sides and bands.
 
     Raises:
         DataError: the file is missing or damaged, or the variable absent or no raster.
     """
     check_file(path, limits)
-    names = (dataset,) if dataset is not None else ALIASES[_MAT_FIELDS[field]]
-    name, values = read_variable(path, names, limits, only=dataset is None)
+    if dataset is not None and "." in dataset:
+        name, values = dataset, read_nested(path, dataset, limits)
+    else:
+        names = (dataset,) if dataset is not None else ALIASES[_MAT_FIELDS[field]]
+        name, values = read_variable(path, names, limits, only=dataset is None)
     if values.ndim not in (2, 3):
         raise DataError(
             f"{path}: `{name}` has shape {values.shape}", "give (H, W) or (H, W, bands)"
