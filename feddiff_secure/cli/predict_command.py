@@ -19,7 +19,7 @@ _SPLIT = "Runs of topology split"
 
 def predict(  # noqa: PLR0917  # one parameter an option, given by name
     run: Annotated[Path, typer.Argument(help="Run directory, or its model.safetensors.")],
-    data: Annotated[Path, typer.Option(help="HDF5 or MAT file of the same sensors.")],
+    data: Annotated[Path, typer.Option(help="Data of the same sensors; rasters go by windows.")],
     out: Annotated[Path, typer.Option(help="Map to write, new: .png, .tif (with CRS) or .h5.")],
     recipient: Annotated[
         str | None,
@@ -58,6 +58,8 @@ def predict(  # noqa: PLR0917  # one parameter an option, given by name
     Examples:
 
       feddiff-secure predict runs/first --data scene.h5 --out map.png
+
+      feddiff-secure predict runs/first --data scene.toml --out map.tif
 
       feddiff-secure predict runs/split --data hsi.h5 --lidar-data lidar.h5 --recipient analyst
       --out map.png

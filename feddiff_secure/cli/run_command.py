@@ -30,7 +30,10 @@ _NOT_KEYS = {
 def run(  # noqa: PLR0917  # one parameter an option, given by name
     data: Annotated[
         str | None,
-        typer.Option(help="HDF5 or MAT file. Default: a simulated scene.", rich_help_panel=_DATA),
+        typer.Option(
+            help="HDF5, MAT, GeoTIFF, ENVI, scene.toml or folder. Default: a simulated scene.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     test: Annotated[
         str | None,

@@ -53,7 +53,7 @@ class RunConfig:
     """All that decides a run. Field names are the keys of the TOML file.
 
     Attributes:
-        data: HDF5 or MAT file; None for the built-in simulated scene.
+        data: data file, manifest or folder; None for the built-in simulated scene.
         test: separate test file; None tests on a region-disjoint part of `data`.
         epsilon: target ε; `inf` for the non-private baseline.
         delta: δ in (0, 1), well below 1/number of tiles.

@@ -141,6 +141,14 @@ class GroundGrid:
         return self.transform
 
 
+def moved(transform: Affine | None, row: int, col: int) -> Affine | None:
+    """The transform of a part of a raster whose upper left pixel is at a row and column."""
+    if transform is None:
+        return None
+    a, b, c, d, e, f = transform
+    return a, b, c + a * col + b * row, d, e, f + d * col + e * row
+
+
 def _valid(
     held: Sequence[Modality | None], shapes: tuple[tuple[int, int], ...]
 ) -> tuple[Mask, ...] | None:

@@ -59,8 +59,8 @@ MAX_DIMENSIONS = 8
 ByteOrder = Literal["<", ">"]
 
 
-class _DamagedError(Exception):
-    """The bytes are not what the format says; `read_mat5` turns it into a DataError."""
+class DamagedError(Exception):
+    """The bytes are not what the format says; readers turn it into a DataError (`damaged`)."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class MatVariable:
 
 
 @dataclass
-class _Cursor:
+class Cursor:
     """Reads elements one after the other from bytes."""
 
     data: bytes
@@ -109,14 +109,14 @@ class _Cursor:
             self.at -= 4
             code, size = code & 0xFFFF, code >> 16
             if size > 4:
-                raise _DamagedError(f"a small element of {size} bytes")
+                raise DamagedError(f"a small element of {size} bytes")
             return code, size, True
         return code, size, False
 
     def take(self, size: int) -> bytes:
         """The next bytes, all of them there."""
         if size > len(self.data) - self.at:
-            raise _DamagedError(f"{size} bytes announced, {len(self.data) - self.at} left")
+            raise DamagedError(f"{size} bytes announced, {len(self.data) - self.at} left")
         self.at += size
         return self.data[self.at - size : self.at]
 
@@ -151,8 +151,8 @@ def read_mat5(path: Path, wanted: dict[str, str], limits: Limits) -> dict[str, N
         with path.open("rb") as file:
             order = _byte_order(file)
             return {field: _read_array(file, order, listed[name]) for field, name in wanted.items()}
-    except (_DamagedError, zlib.error, OSError) as error:
-        raise _damaged(path, error) from error
+    except (DamagedError, zlib.error, OSError) as error:
+        raise damaged(path, error) from error
 
 
 def list_variables(path: Path) -> list[MatVariable]:
@@ -164,8 +164,8 @@ def list_variables(path: Path) -> list[MatVariable]:
     try:
         with path.open("rb") as file:
             found = _scan(file, path.stat().st_size)
-    except (_DamagedError, zlib.error, OSError) as error:
-        raise _damaged(path, error) from error
+    except (DamagedError, zlib.error, OSError) as error:
+        raise damaged(path, error) from error
     names = [variable.name for variable in found]
     if len(set(names)) < len(names):
         raise DataError(f"{path}: holds a variable twice", "save the file again")
@@ -179,18 +179,18 @@ def _scan(file: BinaryIO, file_size: int) -> list[MatVariable]:
     at = HEADER_BYTES
     while at < file_size:
         file.seek(at)
-        code, size, small = _Cursor(file.read(8), order).tag()
+        code, size, small = Cursor(file.read(8), order).tag()
         if small or code not in (MI_MATRIX, MI_COMPRESSED) or size > file_size - at - 8:
-            raise _DamagedError(f"element of type {code} and {size} bytes at byte {at}")
+            raise DamagedError(f"element of type {code} and {size} bytes at byte {at}")
         if len(found) == MAX_ELEMENTS:
-            raise _DamagedError(f"more than {MAX_ELEMENTS} variables")
+            raise DamagedError(f"more than {MAX_ELEMENTS} variables")
         head = file.read(min(size, PEEK_BYTES))
         compressed = code == MI_COMPRESSED
         if compressed:
             head = zlib.decompressobj().decompress(head, PEEK_BYTES)
             _matrix_size(head, order)
             head = head[8:]
-        code, is_complex, shape, name = _matrix_head(_Cursor(head, order))
+        code, is_complex, shape, name = matrix_head(Cursor(head, order))
         if name:  # MATLAB keeps unnamed bookkeeping of its own
             found.append(MatVariable(name, code, is_complex, shape, at + 8, size, compressed))
         at += 8 + size
@@ -204,33 +204,37 @@ def _byte_order(file: BinaryIO) -> ByteOrder:
         return "<"
     if header[124:128] == b"\x01\x00MI":
         return ">"
-    raise _DamagedError("no version 5 header")
+    raise DamagedError("no version 5 header")
 
 
 def _matrix_size(data: bytes, order: ByteOrder) -> int:
     """The size that the tag inside a compressed element states."""
-    code, size, small = _Cursor(data, order).tag()
+    code, size, small = Cursor(data, order).tag()
     if code != MI_MATRIX or small:
-        raise _DamagedError(f"compressed element of type {code}")
+        raise DamagedError(f"compressed element of type {code}")
     return size
 
 
-def _matrix_head(cursor: _Cursor) -> tuple[int, bool, tuple[int, ...], str]:
-    """(class, complex, shape, name) of a matrix; an exotic one has no shape and a made-up name."""
+def matrix_head(cursor: Cursor) -> tuple[int, bool, tuple[int, ...], str]:
+    """(class, complex, shape, name) of a matrix; an exotic one has no shape and a made-up name.
+
+    Raises:
+        DamagedError: flags, dimensions or name are missing.
+    """
     kind, flags = cursor.element()
     if kind != MI_UINT32 or len(flags) != 8:
-        raise _DamagedError("array flags are missing")
+        raise DamagedError("array flags are missing")
     word = int(np.frombuffer(flags, dtype=f"{cursor.order}u4")[0])
     code, is_complex = word & 0xFF, bool(word & COMPLEX_FLAG)
     if code not in NUMERIC_CLASSES and code not in OTHER_CLASSES:
         return code, False, (), ""
     kind, dimensions = cursor.element()
     if kind != MI_INT32 or len(dimensions) % 4 or not 2 <= len(dimensions) // 4 <= MAX_DIMENSIONS:
-        raise _DamagedError("dimensions are missing or too many")
+        raise DamagedError("dimensions are missing or too many")
     shape = tuple(np.frombuffer(dimensions, dtype=f"{cursor.order}i4").tolist())
     kind, name = cursor.element()
     if kind != MI_INT8 or min(shape) < 0:
-        raise _DamagedError("the name is missing or a dimension negative")
+        raise DamagedError("the name is missing or a dimension negative")
     return code, is_complex, shape, name.decode("ascii", "backslashreplace")
 
 
@@ -245,31 +249,63 @@ def _check_variable(variable: MatVariable, path: Path, limits: Limits) -> None:
         )
 
 
+def variable_body(path: Path, variable: MatVariable, most: int) -> tuple[bytes, ByteOrder]:
+    """The element of a variable, inflated, behind its tag; and the file's byte order.
+
+    Args:
+        path: the file. variable: as `list_variables` gives it.
+        most: bytes that it may inflate to.
+
+    Raises:
+        DamagedError: it inflates to another size than stated, or beyond the bound.
+    """
+    with path.open("rb") as file:
+        order = _byte_order(file)
+        file.seek(variable.offset)
+        body = file.read(variable.size)
+    return (_inflated(body, order, variable.name, most) if variable.compressed else body), order
+
+
+def _inflated(body: bytes, order: ByteOrder, name: str, most: int) -> bytes:
+    """A compressed element's data; a stream that inflates beyond the bound is refused."""
+    found = zlib.decompressobj().decompress(body, most)
+    if len(found) - 8 != _matrix_size(found, order):
+        raise DamagedError(f"`{name}` inflates to another size than stated, or beyond {most}")
+    return found[8:]
+
+
 def _read_array(file: BinaryIO, order: ByteOrder, variable: MatVariable) -> NDArray[Any]:
     """The values of a variable that `_check_variable` accepted."""
     file.seek(variable.offset)
     body = file.read(variable.size)
-    count = math.prod(variable.shape)
     if variable.compressed:
-        # Values take at most 8 bytes each; a stream that inflates beyond that is refused.
-        stream = zlib.decompressobj()
-        body = stream.decompress(body, 8 * count + PEEK_BYTES)
-        if len(body) - 8 != _matrix_size(body, order):
-            raise _DamagedError(f"`{variable.name}` inflates to another size than stated")
-        body = body[8:]
-    cursor = _Cursor(body, order)
-    _matrix_head(cursor)
+        # Values take at most 8 bytes each.
+        most = 8 * math.prod(variable.shape) + PEEK_BYTES
+        body = _inflated(body, order, variable.name, most)
+    cursor = Cursor(body, order)
+    matrix_head(cursor)
+    return numbers_of(cursor, variable.class_code, variable.shape, variable.name)
+
+
+def numbers_of(cursor: Cursor, class_code: int, shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    """The real part of a numeric matrix, behind its head, in MATLAB's own type and shape.
+
+    Raises:
+        DamagedError: other bytes than the shape asks for.
+    """
+    count = math.prod(shape)
     code, data = cursor.element()
     stored = STORED_TYPES.get(code)
     if stored is None or len(data) != count * np.dtype(stored).itemsize:
-        raise _DamagedError(f"`{variable.name}` holds {len(data)} bytes of type {code}")
-    values = np.frombuffer(data, dtype=f"{order}{stored}")
+        raise DamagedError(f"`{name}` holds {len(data)} bytes of type {code}")
+    values = np.frombuffer(data, dtype=f"{cursor.order}{stored}")
     with np.errstate(invalid="ignore", over="ignore"):
-        typed = values.astype(NUMERIC_CLASSES[variable.class_code][1])
-    return typed.reshape(variable.shape, order="F")
+        typed = values.astype(NUMERIC_CLASSES[class_code][1])
+    return typed.reshape(shape, order="F")
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def damaged(path: Path, error: Exception) -> DataError:
+    """The error of a file whose bytes are not what the format says."""
     return DataError(
         f"{path}: cannot be read as a MATLAB file ({str(error)[:200]})",
         "the file is damaged or of another type; save it with -v7 or -v7.3",

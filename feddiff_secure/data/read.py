@@ -7,13 +7,26 @@ from pathlib import Path
 from feddiff_secure.data.hdf5 import read_hdf5
 from feddiff_secure.data.limits import DEFAULT_LIMITS, Limits
 from feddiff_secure.data.mat import read_mat
+from feddiff_secure.data.raster.array_layers import hdf5_scene_files
 from feddiff_secure.data.raster.assembly import open_scene
 from feddiff_secure.data.raster.folder import RASTER_SUFFIXES, scene_files
+from feddiff_secure.data.raster.manifest import SceneFiles
 from feddiff_secure.data.raster.open_layer import HDF5_SUFFIXES, MAT_SUFFIX
 from feddiff_secure.data.scene import Dataset
 from feddiff_secure.errors import DataError
 
 SUFFIXES = (*HDF5_SUFFIXES, MAT_SUFFIX, ".toml", *RASTER_SUFFIXES)
+
+
+def raster_files(path: Path, limits: Limits = DEFAULT_LIMITS) -> SceneFiles | None:
+    """The layers of a path that holds one scene which can be read by windows; else None.
+
+    Raises:
+        DataError: a manifest or folder that names no scene, or an HDF5 file that cannot be read.
+    """
+    if path.suffix.lower() in HDF5_SUFFIXES:
+        return hdf5_scene_files(path, limits)
+    return scene_files(path)
 
 
 def read_dataset(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from feddiff_secure.data.ground_grid import moved
 from feddiff_secure.data.layout import SensorLayout
 from feddiff_secure.data.scaling import SATURATING, Scaling
-from feddiff_secure.data.scene import Affine, Dataset, Modality, Scene
+from feddiff_secure.data.scene import Dataset, Modality, Scene
 from feddiff_secure.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -81,16 +82,9 @@ def _sample(scene: Scene, rows: slice, cols: slice, group: int) -> dict[str, Any
         "mask": torch.from_numpy(scene.label[rows, cols].astype(np.int64)),
         "valid": torch.from_numpy(np.stack([mask[rows, cols] for mask in there])),
         "crs": scene.crs,
-        "transform": _moved(scene.transform, rows.start, cols.start),
+        "transform": moved(scene.transform, rows.start, cols.start),
         "group": group,
     }
-
-
-def _moved(transform: Affine | None, row: int, col: int) -> Affine | None:
-    if transform is None:
-        return None
-    a, b, c, d, e, f = transform
-    return a, b, c + a * col + b * row, d, e, f + d * col + e * row
 
 
 def _scene(

@@ -18,6 +18,7 @@ from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.tiles import TileBlock, TileSet
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.model.psi import FeatureMap
+from feddiff_secure.model.rowwise import row_matmul
 
 Descriptors = Mapping[str, Mapping[str, NDArray[np.float32]]]
 
@@ -126,7 +127,8 @@ def partial_scores(
     for block, parts in zip(described.tiles, described.parts, strict=True):
         scores = np.empty((block.label.size, len(weights)))
         for chunk in _chunks(block.label.size):
-            scores[chunk] = _wide(features, _take(parts, chunk), len(chunk)) @ weights.T
+            # Row by row, so that a pixel's scores do not depend on those computed beside it.
+            scores[chunk] = row_matmul(_wide(features, _take(parts, chunk), len(chunk)), weights)
         found.append(scores)
     return found
 

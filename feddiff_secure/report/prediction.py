@@ -11,7 +11,8 @@ import numpy as np
 
 from feddiff_secure.config.paper import NO_GUARANTEE
 from feddiff_secure.data.cut import cut_tiles
-from feddiff_secure.data.read import read_dataset
+from feddiff_secure.data.raster.assembly import open_scene
+from feddiff_secure.data.read import raster_files, read_dataset
 from feddiff_secure.data.scene import Dataset
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.examples import describe, predicted_labels, steps
@@ -21,6 +22,7 @@ from feddiff_secure.paper.paper_model_file import is_paper_model, load_paper_mod
 from feddiff_secure.report.accuracy import Accuracy
 from feddiff_secure.report.fused_file import Together, predict_fused, split_config
 from feddiff_secure.report.run_map import Maps, draw, write_tif
+from feddiff_secure.report.windowed_prediction import WINDOWED_LIMITS, predict_windows
 
 SUFFIXES = (".png", ".tif", ".tiff", ".h5")
 
@@ -32,7 +34,8 @@ def predict_file(
 
     Args:
         run: run directory or model file.
-        data: HDF5 or MAT file of the model's sensors; a modality may be missing.
+        data: data of the model's sensors; a modality may be missing. One raster is read, predicted
+            and written by windows.
         out: a new file; its suffix decides the format.
         progress: receives one stage of tiles.
         together: for a run in split, who gets the fused scores; None for all others.
@@ -58,6 +61,10 @@ def predict_file(
             model, config, data, together, progress, check=lambda ground: _check_place(out, ground)
         )
         return _written(out, found.dataset, found.maps, model.classes) | {"fused": found.disclosure}
+    files = raster_files(data, WINDOWED_LIMITS)
+    if files is not None:
+        with open_scene(files, WINDOWED_LIMITS) as scene:
+            return predict_windows(model, scene, out, progress, what=str(data))
     dataset = read_dataset(data, require_labels=False)
     model.features.layout.check_same(dataset.layout, str(data), allow_missing=True)
     _check_place(out, dataset)
@@ -131,7 +138,7 @@ def _write(out: Path, dataset: Dataset, maps: Maps, classes: tuple[str, ...], ti
             file.create_dataset("label", data=labels.astype(np.uint16), compression="gzip")
             file.attrs["classes"] = list(classes)
     else:
-        write_tif(out, dataset, maps, classes)
+        write_tif(out, dataset, maps, classes, asked=True)
 
 
 def _accuracy(classes: tuple[str, ...], dataset: Dataset, maps: Maps) -> dict[str, Any] | None:

@@ -15,6 +15,14 @@ from feddiff_secure.report.landcover_map import LandcoverMap, write_map_png, wri
 Maps = list[NDArray[np.int16]]
 
 
+def _has_rasterio() -> bool:
+    try:
+        import rasterio  # noqa: F401, PLC0415 - optional extra
+    except ImportError:
+        return False
+    return True
+
+
 def write_run_maps(result: RunResult, directory: Path) -> None:
     """Draw the map of a run's data beside its reference, test pixels strong, others pale."""
     prepared = result.prepared
@@ -77,10 +85,30 @@ def draw(
 
 
 def write_tif(
-    path: Path, dataset: Dataset, maps: Maps, classes: tuple[str, ...] | None = None
+    path: Path,
+    dataset: Dataset,
+    maps: Maps,
+    classes: tuple[str, ...] | None = None,
+    *,
+    asked: bool = False,
 ) -> bool:
-    """Write a GeoTIFF if the data is one scene with a CRS; returns whether it was written."""
+    """Write a GeoTIFF if the data is one scene with a CRS; returns whether it was written.
+
+    Args:
+        path: the TIFF.
+        dataset: where the place and the class colours come from.
+        maps: predicted labels, one array a scene.
+        classes: the model's; None for those of the data.
+        asked: whether somebody asked for this file: then a missing `geo` extra is an error. A run
+            that is through does without its `map.tif`.
+
+    Raises:
+        UsageError: `asked`, and rasterio is not installed.
+        DataError: the CRS is not one that GDAL knows, or the file cannot be written.
+    """
     if len(dataset.scenes) != 1 or dataset.scenes[0].crs is None:
+        return False
+    if not asked and not _has_rasterio():
         return False
     scene = dataset.scenes[0]
     assert scene.crs is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import torch
 from scipy.sparse import coo_array
 
 from feddiff_secure.data.cut import cut_tiles
+from feddiff_secure.data.limits import DEFAULT_LIMITS
+from feddiff_secure.data.mat5_nested import read_nested, read_nested_names
 from feddiff_secure.data.read import read_dataset
 from feddiff_secure.data.roi_text import read_roi_text
 from feddiff_secure.data.rs_fusion import from_rs_fusion
@@ -274,3 +278,82 @@ def test_wrong_samples_are_refused(tmp_path: Path) -> None:
             scene_from_samples([{**good, **change}], dataset.layout, dataset.classes)
     with pytest.raises(UsageError, match="side is 0"):
         next(as_samples(dataset, 0))
+
+
+def muufl_tree(folder: Path, *, compressed: bool = True) -> Path:
+    """As `fetch_muufl` leaves it: everything in one structure, with a cell of LiDAR returns."""
+    place = folder / "MUUFLGulfport-0.1" / "MUUFLGulfportSceneLabels"
+    place.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 4, (6, 9))
+    returns = np.empty((1, 2), dtype=object)
+    for number in range(2):
+        returns[0, number] = {"x": rng.random((6, 9)), "z": rng.random((6, 9, 2)) + number}
+    names = np.array([[name] for name in CLASSES], dtype=object)
+    hsi = {
+        "info": {"description": "x", "wavelength": np.array([[400.0], [500.0], [600.0]])},
+        "Data": rng.random((6, 9, 3)),
+        "Lidar": returns,
+        "sceneLabels": {
+            "Materials_Type": names,
+            "labels": np.where(label == 0, -1.0, label),
+        },
+    }
+    path = place / "muufl_gulfport_campus_1_hsi_220_label.mat"
+    scipy.io.savemat(path, {"hsi": hsi}, do_compression=compressed)
+    return path
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_tree_of_muufl_is_a_scene(tmp_path: Path, compressed: bool) -> None:
+    stored = scipy.io.loadmat(muufl_tree(tmp_path, compressed=compressed), squeeze_me=True)["hsi"]
+    (scene,) = read_dataset(tmp_path).scenes
+    label = stored["sceneLabels"].item()["labels"].item()
+    assert np.array_equal(scene.label, np.maximum(label, 0))
+    assert scene.classes == CLASSES
+    assert scene.modalities["hsi"].wavelengths_nm == (400.0, 500.0, 600.0)
+    values = stored["Data"].item().astype(np.float32)
+    assert np.array_equal(np.moveaxis(scene.modalities["hsi"].values, 0, -1), values)
+    heights = stored["Lidar"].item()[0]["z"].item()
+    expected = np.tanh(np.arcsinh(heights.astype(np.float32)) / np.float32(6))
+    found = np.moveaxis(scene.modalities["lidar"].values, 0, -1)
+    assert np.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hsi.Nothing", "there is no `Nothing`"),
+        ("hsi.Lidar.2.z", "there is no `2`"),
+        ("hsi.Lidar.z", "there is no `z`"),
+        ("hsi.info.description", "is no array of real numbers"),
+        ("hsi.Data.0", "there is no `0`"),
+        ("other.Data", "holds no variable other"),
+        ("hsi" + ".a" * 9, "more than 8 steps"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    path = muufl_tree(tmp_path)
+    with pytest.raises(DataError, match=message):
+        read_nested(path, name, DEFAULT_LIMITS)
+
+
+def test_a_damaged_structure_is_never_more_than_a_refusal(tmp_path: Path) -> None:
+    path = muufl_tree(tmp_path, compressed=False)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    places = [*range(128, 1200, 4), *rng.integers(1200, len(whole), 200).tolist()]
+    for place in places:
+        broken = bytearray(whole)
+        broken[place] ^= 0xFF
+        path.write_bytes(broken)
+        for read in (read_nested, read_nested_names):
+            name = "hsi.Lidar.1.z" if read is read_nested else "hsi.sceneLabels.Materials_Type"
+            with contextlib.suppress(DataError):
+                read(path, name, DEFAULT_LIMITS)
+
+
+def test_a_structure_that_inflates_beyond_the_bound_is_refused(tmp_path: Path) -> None:
+    path = muufl_tree(tmp_path)
+    with pytest.raises(DataError, match="beyond 1000"):
+        read_nested(path, "hsi.Data", replace(DEFAULT_LIMITS, array_bytes=1000))

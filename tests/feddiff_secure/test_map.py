@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from feddiff_secure.data.scene import Dataset, Modality, Scene
 from feddiff_secure.errors import DataError, UsageError
 from feddiff_secure.report.geotiff import write_map_geotiff
 from feddiff_secure.report.landcover_map import LandcoverMap, write_map_png, write_table_png
 from feddiff_secure.report.palette import class_colours
+from feddiff_secure.report.run_map import write_tif
 
 CLASSES = ("grass", "water $", "road_1")
 RNG = np.random.default_rng(0)
@@ -110,3 +112,15 @@ def test_a_missing_geo_extra_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "rasterio", None)
     with pytest.raises(UsageError, match="rasterio"):
         write_map_geotiff(tmp_path / "m.tif", LABELS, CLASSES, "EPSG:4326", None)
+
+
+def test_a_run_does_without_its_geotiff_where_the_extra_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hsi = Modality("hsi", np.zeros((2, 3, 4), dtype=np.float32), ("a", "b"))
+    label = np.ones((3, 4), dtype=np.int16)
+    dataset = Dataset(scenes=(Scene({"hsi": hsi}, label, CLASSES, crs="EPSG:32617"),))
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    assert not write_tif(tmp_path / "m.tif", dataset, [label])
+    with pytest.raises(UsageError, match="rasterio"):
+        write_tif(tmp_path / "m.tif", dataset, [label], asked=True)

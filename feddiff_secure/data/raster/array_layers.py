@@ -21,7 +21,9 @@ from feddiff_secure.data.h5_fields import (
 from feddiff_secure.data.hdf5 import class_colours_attribute, one_number, one_string
 from feddiff_secure.data.limits import Limits
 from feddiff_secure.data.mat import ALIASES, read_variable, whole
+from feddiff_secure.data.mat5_nested import read_nested
 from feddiff_secure.data.raster.layer import ArrayLayer, FieldName, LayerFacts, check_layer
+from feddiff_secure.data.raster.manifest import LayerSource, SceneFiles
 from feddiff_secure.data.raw_fields import affine
 from feddiff_secure.errors import DataError
 
@@ -81,15 +83,18 @@ def mat_layer(path: Path, field: FieldName, dataset: str | None, limits: Limits)
         path: version 5 or 7.3.
         field: what it serves as; decides the variable's name where `dataset` is None: a usual name
             of that field, or the only variable.
-        dataset: the variable's name.
+        dataset: the variable's name, or a path into structures and cells (`mat5_nested`).
         limits: bounds on file, array, sides and bands.
 
     Raises:
         DataError: the file is missing or damaged, or the variable absent or no raster.
     """
     check_file(path, limits)
-    names = (dataset,) if dataset is not None else ALIASES[_MAT_FIELDS[field]]
-    name, values = read_variable(path, names, limits, only=dataset is None)
+    if dataset is not None and "." in dataset:
+        name, values = dataset, read_nested(path, dataset, limits)
+    else:
+        names = (dataset,) if dataset is not None else ALIASES[_MAT_FIELDS[field]]
+        name, values = read_variable(path, names, limits, only=dataset is None)
     if values.ndim not in (2, 3):
         raise DataError(
             f"{path}: `{name}` has shape {values.shape}", "give (H, W) or (H, W, bands)"
@@ -100,6 +105,37 @@ def mat_layer(path: Path, field: FieldName, dataset: str | None, limits: Limits)
     facts = LayerFacts(path, values.shape[:2], values.shape[2], values.dtype)
     check_layer(facts, limits)
     return ArrayLayer(facts, values)
+
+
+def hdf5_scene_files(path: Path, limits: Limits) -> SceneFiles | None:
+    """The layers of an HDF5 file that holds one raster; None where it holds anything else.
+
+    What is wrong with such a file is not looked for: reading it says so.
+
+    Raises:
+        DataError: it is missing, damaged or too large.
+    """
+    with open_hdf5(path, limits) as file:
+        shapes = {
+            name: file[name].shape or ()
+            for name in ("hsi", "lidar", "label", "gt")
+            if isinstance(file.get(name, getlink=True), h5py.HardLink)
+            and isinstance(file[name], h5py.Dataset)
+        }
+    labels = [name for name in ("label", "gt") if name in shapes]
+    held: list[FieldName] = [name for name in ("hsi", "lidar") if name in shapes]
+    if not held or len(labels) > 1:
+        return None
+    pixels = shapes[labels[0]] if labels else shapes[held[0]][:-1]
+    fits = {"hsi": (len(pixels) + 1,), "lidar": (len(pixels) + 1, len(pixels))}
+    if len(pixels) != 2 or any(
+        len(shapes[name]) not in fits[name] or shapes[name][:2] != pixels for name in held
+    ):
+        return None
+    layers = {name: LayerSource(file=path, dataset=str(name)) for name in held}
+    if labels:
+        layers["labels"] = LayerSource(file=path, dataset=labels[0])
+    return SceneFiles(path=path, layers=layers, grid=held[0])
 
 
 def _chosen(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_secure.data.checks import check_finite
+from feddiff_secure.data.ground_grid import moved
 from feddiff_secure.data.limits import DEFAULT_LIMITS, Limits
 from feddiff_secure.data.nodata import is_nan
 from feddiff_secure.data.raster.grids import place_layers
@@ -38,6 +39,7 @@ class Assembly:
     Attributes:
         files: what was asked for.
         shape: (H, W) of the scene.
+        crs: of the scene, or None. transform: of the scene, or None.
         notes: what was assumed, converted or resampled, in words.
     """
 
@@ -49,7 +51,7 @@ class Assembly:
             for field, layer in layers.items()
         }
         base = self._facts[files.grid]
-        self.shape, self._crs, self._transform = base.shape, base.crs, base.transform
+        self.shape, self.crs, self.transform = base.shape, base.crs, base.transform
         self._placed, notes = place_layers(self._facts, files.grid)
         for field, facts in self._facts.items():
             notes += [f"`{field}`: {note}" for note in facts.notes]
@@ -118,7 +120,7 @@ class Assembly:
         raw.classes, raw.colours = self.classes, self._colours()
         if self.files.site is not None:
             raw.site = [self.files.site]
-        raw.crs, raw.transform = self._crs, self._transform
+        raw.crs, raw.transform = self.crs, moved(self.transform, rows.start, cols.start)
         return raw
 
     def _modality(self, field: FieldName, rows: slice, cols: slice) -> RawModality:

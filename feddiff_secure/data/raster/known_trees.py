@@ -1,7 +1,8 @@
 """Folders of public benchmark scenes, as the package `rs-fusion-datasets` lays them out.
 
-Source: the package's loaders `fetch_houston2013`, `fetch_trento` and `fetch_trento_mat` (versions
-0.9 to 1.0), each of which unpacks an archive below a folder of the scene's name.
+Source: the package's loaders `fetch_houston2013`, `fetch_trento`, `fetch_muufl` and
+`_fetch_trento_mat` (versions 0.9 to 1.0), each of which unpacks an archive below a folder of the
+scene's name.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from feddiff_secure.data.limits import DEFAULT_LIMITS
+from feddiff_secure.data.mat5_nested import read_nested, read_nested_names
 from feddiff_secure.data.raster.layer import FieldName
 from feddiff_secure.data.raster.manifest import LayerSource, SceneFiles
 
@@ -23,9 +26,10 @@ def known_tree(folder: Path) -> SceneFiles | None:
     """The scene of a benchmark's folder, or of the one below it; None where it is none."""
     below = sorted(entry for entry in folder.iterdir() if entry.is_dir())[:100]
     for place in (folder, *below):
-        found = _houston(folder, place) or _trento(folder, place) or _labels_apart(folder, place)
-        if found is not None:
-            return found
+        for kind in (_houston, _trento, _muufl, _labels_apart):
+            found = kind(folder, place)
+            if found is not None:
+                return found
     return None
 
 
@@ -58,6 +62,22 @@ def _trento(folder: Path, place: Path) -> SceneFiles | None:
         "labels": LayerSource(file=place / "allgrd.mat", dataset="mask_test"),
     }
     return SceneFiles(path=folder, layers=layers, grid="hsi", classes=_TRENTO_CLASSES)
+
+
+def _muufl(folder: Path, place: Path) -> SceneFiles | None:
+    """One MATLAB file whose structure `hsi` holds both images, labels, names and wavelengths."""
+    file = place / "MUUFLGulfportSceneLabels" / "muufl_gulfport_campus_1_hsi_220_label.mat"
+    if not file.is_file():
+        return None
+    centres = read_nested(file, "hsi.info.wavelength", DEFAULT_LIMITS).reshape(-1).tolist()
+    names = read_nested_names(file, "hsi.sceneLabels.Materials_Type", DEFAULT_LIMITS)
+    layers: dict[FieldName, LayerSource] = {
+        "hsi": LayerSource(file=file, dataset="hsi.Data", wavelengths=tuple(centres)),
+        "lidar": LayerSource(file=file, dataset="hsi.Lidar.0.z"),
+        "labels": LayerSource(file=file, dataset="hsi.sceneLabels.labels", nodata=-1),
+    }
+    classes = tuple(name.strip() for name in names)
+    return SceneFiles(path=folder, layers=layers, grid="hsi", classes=classes)
 
 
 def _labels_apart(folder: Path, place: Path) -> SceneFiles | None:
