@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # torch first and alone: whichever build the index offers under this exact version is then kept.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check results bench fuzz clean
+.PHONY: run test check docs results bench fuzz clean
 
 run: $(VENV)/.runtime
 	$(BIN)/feddiff-secure run --epsilon 8
@@ -13,13 +13,16 @@ run: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_module_length.py
 	PATH="$(abspath $(BIN)):$$PATH" bash scripts/wheel_smoke_test.sh
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict --quiet
 
 results: $(VENV)/.dev
 	$(BIN)/python -m scripts.accuracy_table

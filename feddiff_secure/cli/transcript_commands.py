@@ -56,7 +56,7 @@ def verify(
         )
 
 
-def prove(
+def prove(  # noqa: PLR0917  # one parameter an option, given by name
     run: _Run,
     owner: Annotated[str, typer.Option(help="The owner.")],
     round_: Annotated[int, typer.Option("--round", help="The round, from 0.", min=0)],
@@ -64,6 +64,7 @@ def prove(
     phase: Annotated[
         str, typer.Option(help="The phase of the round: train, mean or count.")
     ] = "train",
+    as_json: _Json = False,
 ) -> None:
     """Write one file that shows whether an owner's vector is in a round's sum.
 
@@ -89,7 +90,10 @@ def prove(
         raise UsageError(
             f"out: {out}: {error.strerror}", "give a path that can be written"
         ) from error
-    typer.echo("\n".join(shown.to_lines()))
+    if as_json:
+        print_json({"proof": str(out), **shown.to_json()})
+    else:
+        typer.echo("\n".join(shown.to_lines()))
     stderr.print(f"{out} ({len(proof.to_bytes())} bytes); check it with audit check-proof")
 
 
@@ -123,7 +127,7 @@ def check_proof(
         typer.echo("\n".join(shown.to_lines()))
 
 
-def prune(run: _Run) -> None:
+def prune(run: _Run, as_json: _Json = False) -> None:
     """Remove the masked vectors and opened secrets of a verified run; their hashes stay.
 
     Sums and model can no longer be recomputed afterwards, and verify says so.
@@ -141,6 +145,8 @@ def prune(run: _Run) -> None:
     with _as_verification(str(run)):
         history = read_history(run, read_run(first_leaf(run), None))
         removed = prune_run(run, history.manifest)
+    if as_json:
+        print_json({"run": str(run), "removed": bool(removed)})
     stderr.print(
         f"{run}: {'vectors and opened secrets removed' if removed else 'nothing to prune'}"
     )

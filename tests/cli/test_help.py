@@ -43,6 +43,11 @@ def test_every_option_of_an_example_exists(path: tuple[str, ...]) -> None:
     assert used <= known | {"--help"}
 
 
+@pytest.mark.parametrize("path", EVERY, ids=" ".join)
+def test_every_command_offers_json(path: tuple[str, ...]) -> None:
+    assert any("--json" in parameter.opts for parameter in EVERY[path].params)
+
+
 def test_options_of_run_are_shown_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
     run_cli(["run", "--help"])
     shown = capsys.readouterr().out
