@@ -127,11 +127,11 @@ def class_chart(
         rows = np.arange(len(classes))
         for number, (label, recall) in enumerate(lines):
             shift = 0.16 * (number - (len(lines) - 1) / 2)
-            values = [recall.get(name) for name in classes]
-            known = [i for i, value in enumerate(values) if value is not None]
+            found = [(i, recall.get(name)) for i, name in enumerate(classes)]
+            known = [(i, value) for i, value in found if value is not None]
             axes.scatter(
-                [values[i] for i in known],
-                rows[known] + shift,
+                [value for _, value in known],
+                [i + shift for i, _ in known],
                 color=_SERIES[number % len(_SERIES)],
                 marker="osD^"[number % 4],
                 s=22,
