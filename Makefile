@@ -1,11 +1,13 @@
 # One command sets up and runs the main job (make run); one sets up and passes the tests (make test).
 PYTHON ?= python3
 VENV ?= .venv
+# Real data for `make bench`, where it exists.
+DATA ?= ../shared/data
 BIN := $(VENV)/bin
 # torch first and alone: whichever build the index offers under this exact version is then kept.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check docs results bench fuzz clean
+.PHONY: run test check docs results bench speed fuzz clean
 
 run: $(VENV)/.runtime
 	$(BIN)/feddiff-secure run --epsilon 8
@@ -28,7 +30,14 @@ results: $(VENV)/.dev
 	$(BIN)/python -m scripts.accuracy_table
 	FEDDIFF_FLIPS=1200 $(BIN)/python -m pytest -q tests/transcript/test_flipped_bytes.py
 
-bench: $(VENV)/.dev
+# Utility against privacy: pages in runs/bench. An interrupted one goes on where it was.
+bench: $(VENV)/.runtime
+	$(BIN)/feddiff-secure bench --out runs/bench/simulated
+	if [ -d "$(DATA)" ]; then \
+	  $(BIN)/feddiff-secure bench --grid benchmarks/real.toml --data-dir "$(DATA)" --out runs/bench/real; \
+	else echo "no real data in $(DATA): give DATA=DIR to add it"; fi
+
+speed: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 fuzz: $(VENV)/.dev

@@ -40,6 +40,5 @@ def bench_calibrate(benchmark: BenchmarkFixture) -> None:
     record(
         benchmark,
         "s CPU",
-        target=1.0,
         reference=f"reaches epsilon {found.epsilon:.3f} of {EPSILON:g}",
     )

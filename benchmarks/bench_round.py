@@ -71,6 +71,5 @@ def bench_round(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
         benchmark,
         "ms CPU",
         scale=1e3,
-        target=30.0,
         reference=f"4 owners × {CLASSES * FEATURES} parameters, gradients of one tile included",
     )

@@ -30,6 +30,5 @@ def bench_verify(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     record(
         benchmark,
         "s CPU",
-        target=10.0,
         reference=f"{verdict.steps[2].detail}; transcript {stored / 1e6:.0f} MB",
     )

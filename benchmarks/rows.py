@@ -16,9 +16,12 @@ from typing import Any, Final, TypeVar
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.budgets import budgets
+
 T = TypeVar("T")
 ROW: Final = "row"  # the key in `extra_info`
 FULL: Final = "FEDDIFF_BENCHMARKS_FULL"  # the environment variable behind --full
+DATA: Final = "FEDDIFF_BENCHMARKS_DATA"  # and that behind --data-dir
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,11 @@ class Row:
         name: begins with the name that the design gives the target.
         value: what was measured, in `unit`.
         unit: of value and target.
-        target: the most that `value` may be; None where the row is for information.
+        target: the most that `value` should be; None where the row is for information.
         reference: limits and peers, in words.
+        at_least: whether the target is the least that it should be.
+        ratio: value over its peer or limit of the same run; None where there is none.
+        most_ratio: the most that the ratio may be.
     """
 
     name: str
@@ -38,17 +44,27 @@ class Row:
     unit: str
     target: float | None
     reference: str
+    at_least: bool = False
+    ratio: float | None = None
+    most_ratio: float | None = None
 
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None without one."""
-        return None if self.target is None else self.value <= self.target
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+    @property
+    def failed(self) -> bool:
+        """Whether the ratio to peer or limit is too large: the one thing no machine excuses."""
+        if self.ratio is None or self.most_ratio is None:
+            return False
+        return self.ratio > self.most_ratio
 
     def to_json(self) -> dict[str, Any]:
         """The row as one object."""
-        fields = asdict(self)
-        reference = fields.pop("reference")
-        return {**fields, "met": self.met, "reference": reference}
+        return {**asdict(self), "met": self.met, "failed": self.failed}
 
 
 def is_full() -> bool:
@@ -80,7 +96,7 @@ def record(
     *,
     scale: float = 1.0,
     value: float | None = None,
-    target: float | None = None,
+    peer: float | None = None,
     reference: str = "–",
 ) -> None:
     """Attach the row of a benchmark that has been measured.
@@ -90,15 +106,26 @@ def record(
         unit: of the value.
         scale: units in one second.
         value: what was measured, where it is not the time of a round.
-        target: the most that it may be.
+        peer: what it is compared with, measured in the same run, in the same unit.
         reference: limits and peers, in words.
+
+    Raises:
+        ValueError: the row's budget is in another unit, or counts on a peer that is not there.
     """
     if value is None:
         assert benchmark.stats is not None
         value = benchmark.stats.stats.min * scale
+    budget = budgets().get(str(benchmark.group))
+    if budget is not None and budget.unit != unit:
+        raise ValueError(f"{budget.name}: measured in {unit}, its budget in {budget.unit}")
+    if budget is not None and budget.most_ratio is not None and peer is None:
+        raise ValueError(f"{budget.name}: its budget counts on a peer of the same run")
     benchmark.extra_info[ROW] = {
         "value": value,
         "unit": unit,
-        "target": target,
+        "target": None if budget is None else budget.target,
         "reference": reference,
+        "at_least": budget is not None and budget.at_least,
+        "ratio": None if peer is None else value / peer,
+        "most_ratio": None if budget is None else budget.most_ratio,
     }

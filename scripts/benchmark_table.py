@@ -24,7 +24,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table, in the order given."""
     lines = ["| row | measured | target | met | reference |", "|---|---:|---:|---|---|"]
     for row in rows:
-        target = "–" if row["target"] is None else f"≤ {row['target']:g}"
+        sign = "≥" if row["at_least"] else "≤"
+        target = "–" if row["target"] is None else f"{sign} {row['target']:g}"
         lines.append(
             f"| {row['name']} | {row['value']:.3g} {row['unit']} | {target} | {_MET[row['met']]} | "
             f"{row['reference'] or '–'} |"

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,8 +65,14 @@ def run_record(
         "privacy": privacy,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "wall_seconds": round(wall_seconds, 3),
-        "code": {"version": __version__, "sha256": code_digest().hex()},
+        "code": {"version": __version__, "sha256": _code()},
     }
+
+
+@cache
+def _code() -> str:
+    """The digest of the code when it was first asked for: later edits are not what runs."""
+    return code_digest().hex()
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -152,17 +152,25 @@ class _Section:
         rows = [(f"ε = {epsilon_text(p['epsilon'])}", p["seconds"]) for _, p in self._main()]
         return seconds_chart(rows, f"{self.name} seconds")
 
-    def maps(self) -> list[tuple[str, MapPanels]]:
-        """Land cover by ε, from the first seed."""
+    def maps(self) -> list[tuple[str, bytes]]:
+        """Predicted land cover by ε, from the first seed."""
         found = [
-            (
-                f"ε = {epsilon_text(run['job']['config']['epsilon'])}",
-                self._pictures.maps[run["digest"]],
-            )
-            for _, run in self._runs
-            if self._pictures.maps.get(run["digest"])
+            (f"ε = {epsilon_text(run['job']['config']['epsilon'])}", panels["predicted"])
+            for run, panels in self._drawn()
         ]
         return found[:MOST_MAPS]
+
+    def reference(self) -> bytes | None:
+        """Reference land cover, from the first seed."""
+        for _, panels in self._drawn():
+            return panels.get("reference")
+        return None
+
+    def _drawn(self) -> Iterator[tuple[Mapping[str, Any], MapPanels]]:
+        for _, run in self._runs:
+            panels = self._pictures.maps.get(run["digest"])
+            if panels and "predicted" in panels:
+                yield run, panels
 
     def statement(self) -> Numbered | None:
         """The run whose privacy statement is shown: the first with a finite ε."""

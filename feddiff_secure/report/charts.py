@@ -17,6 +17,7 @@ from feddiff_secure.report.svg import plain, styled, svg_of
 BLUE, ORANGE, GREEN, GREY, RED = "#0072b2", "#d55e00", "#009e73", "#666666", "#882255"
 _WIDTH: Final = 4.6  # inches: on a narrow screen 10 pt is still 10 pixels
 _NO_PRIVACY_GAP: Final = 0.35  # decades between the largest ε and ∞
+_ROOM: Final = 0.08  # of a metric, below and above the means
 _STAGES: Final = (BLUE, "#56b4e9", GREEN, "#e69f00", ORANGE, "#cc79a7", GREY, "#332288")
 _SERIES: Final = (BLUE, ORANGE, GREEN, RED)
 
@@ -91,8 +92,8 @@ def _utility(axes: Any, metric: str, series: Sequence[Series]) -> None:
     axes.set_xticks([], minor=True)
     axes.set_xlabel("ε (∞: no privacy)")
     axes.set_ylabel(metric)
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -0.05), min(high, 1.02))
+    means = [mean for line in series for _, mean, *_ in line.values]
+    axes.set_ylim(min(means) - _ROOM, min(max(means) + _ROOM, 1.02))  # longer bars leave it
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
 
 
@@ -107,7 +108,7 @@ def _draw(axes: Any, line: Series, at: Mapping[float, float], shift: float) -> N
     axes.plot(x[finite:], y[finite:], linestyle="none", **look)
     for place, (_, _, low, high) in zip(x, values, strict=True):
         if low is not None and high is not None:
-            axes.plot([place, place], [low, high], color=line.colour, linewidth=1.2, alpha=0.7)
+            axes.plot([place, place], [low, high], color=line.colour, linewidth=1.2, alpha=0.4)
 
 
 def class_chart(
@@ -126,11 +127,11 @@ def class_chart(
         rows = np.arange(len(classes))
         for number, (label, recall) in enumerate(lines):
             shift = 0.16 * (number - (len(lines) - 1) / 2)
-            values = [recall.get(name) for name in classes]
-            known = [i for i, value in enumerate(values) if value is not None]
+            found = [(i, recall.get(name)) for i, name in enumerate(classes)]
+            known = [(i, value) for i, value in found if value is not None]
             axes.scatter(
-                [values[i] for i in known],
-                rows[known] + shift,
+                [value for _, value in known],
+                [i + shift for i, _ in known],
                 color=_SERIES[number % len(_SERIES)],
                 marker="osD^"[number % 4],
                 s=22,
@@ -181,7 +182,7 @@ def confusion_chart(
                     )
         middle = np.arange(size) + 0.5
         numbers = [str(k + 1) for k in range(size)]
-        names = [f"{plain(name)}  {k}" for name, k in zip(classes, numbers, strict=True)]
+        names = [f"{plain(name)} · {k}" for name, k in zip(classes, numbers, strict=True)]
         axes.set_yticks(middle, names, fontsize=9)
         axes.set_xticks(middle, numbers, fontsize=9)
         axes.tick_params(length=0)

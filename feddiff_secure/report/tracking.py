@@ -83,9 +83,9 @@ def _to_tensorboard(numbers: list[Number], run: Path) -> str:
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # an extra
 
     folder = run.with_name(f"{run.name}.tensorboard")
-    with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]  # torch's
+    with SummaryWriter(str(folder)) as writer:
         for name, value, step in numbers:
-            writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]  # torch's
+            writer.add_scalar(name, value, step)
     return str(folder)
 
 
