@@ -14,6 +14,7 @@ from feddiff_secure.cli.console import print_error
 from feddiff_secure.cli.inspect_command import data_app
 from feddiff_secure.cli.node_command import node_app
 from feddiff_secure.cli.predict_command import predict
+from feddiff_secure.cli.resume_command import resume
 from feddiff_secure.cli.run_command import run
 from feddiff_secure.errors import FeddiffError
 from feddiff_secure.version import __version__
@@ -27,6 +28,7 @@ app = typer.Typer(
     help="Private land-cover models from hyperspectral and LiDAR data of several organisations.",
 )
 app.command()(run)
+app.command()(resume)
 app.command()(predict)
 app.command()(budget)
 app.add_typer(audit_app, name="audit")

@@ -47,6 +47,7 @@ _NOT_YET: dict[str, dict[str, str]] = {
 
 MOST_OWNERS = 100
 MOST_ROUNDS = 10_000
+MOST_SPARE = 100
 MOST_TILE = 64
 LEAST_EPSILON = 0.01
 MOST_EPSILON = 100.0
@@ -89,6 +90,8 @@ class RunConfig:
         profile: `private`, or `paper` for FedDiff as published.
         prior: where the diffusion branches come from.
         rounds: T ≥ 1.
+        spare_attempts: training attempts beyond T that the noise is calibrated for, so that an
+            interrupted round can be redone without losing one.
         sampling_rate: Poisson inclusion probability of a tile in a round; 1 takes all.
         clip: C, L2 bound of one tile's summed gradient; None for the default: 0.25, or 1 in the
             non-private baseline.
@@ -129,6 +132,7 @@ class RunConfig:
     profile: Profile = "private"
     prior: str = "simulated"
     rounds: int = 60
+    spare_attempts: int = 0
     sampling_rate: float = 1.0
     clip: float | None = None
     seed: int = 0
@@ -233,6 +237,7 @@ class RunConfig:
             )
         _check_range("sampling_rate", self.sampling_rate, 1e-3, 1.0)
         _check_range("rounds", self.rounds, 1, MOST_ROUNDS)
+        _check_range("spare_attempts", self.spare_attempts, 0, MOST_SPARE)
         _check_range("seed", self.seed, 0, 2**32 - 1)
         _check_range("dropouts", self.dropouts, 0, MOST_OWNERS)
         if self.owners is not None:
