@@ -108,7 +108,9 @@ def run_ledgers(
 
 
 def has_spent(ledgers: Mapping[str, Ledger], plan: bytes) -> bool:
-    """Whether an attempt of a plan was charged to anybody."""
+    """Whether an attempt of a plan was charged to anybody, or may have been."""
+    if not all(ledger.is_open for ledger in ledgers.values()):
+        return True
     held = [ledger.held(plan) for ledger in ledgers.values()]
     return any(one is not None and any(one.spent.values()) for one in held)
 

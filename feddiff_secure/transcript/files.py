@@ -87,7 +87,8 @@ def check_finished(directory: Path) -> None:
         UsageError: its name says that it was not.
     """
     if directory.name.endswith(PARTIAL):
-        can_go_on = (directory / RESUME / "checkpoint").exists()
+        kept = (directory / RESUME / "checkpoint", directory / ATTESTATION)
+        can_go_on = any(path.exists() for path in kept)
         raise UsageError(
             f"{directory}: this run is unfinished",
             f"go on with: feddiff-secure resume {directory}"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import shutil
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feddiff_privacy.ledger.chain_file import read_file
+from feddiff_secure.aggregation.update import Iterates, UpdateRule
 from feddiff_secure.audit.history import History
 from feddiff_secure.audit.verify import verify_run
 from feddiff_secure.data.hdf5_writer import write_scene
@@ -42,6 +45,9 @@ from tests.support.interrupted import (
 )
 from tests.support.memoised import memoise_accounting
 
+FEW = settings(
+    max_examples=7, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 QUIET: dict[str, Any] = {"epsilon": math.inf}
 WHOLE: dict[str, Any] = {**QUIET, "centring": True}
 NOISY: dict[str, Any] = {"epsilon": 8.0, "nominal_tiles": 90}
@@ -79,12 +85,12 @@ def verified(directory: Path) -> History:
 
 
 def charged(run: SmallRun) -> list[dict[str, int]]:
-    """Attempts spent, by owner; each ledger has reserved one plan once."""
+    """Attempts spent, by owner; each ledger has reserved the plan once, or not yet."""
     held = []
     for path in sorted(run.ledgers.glob("*.jsonl")):
         reservations = list(read_file(path).balance.reservations.values())
-        assert len(reservations) == 1
-        held.append(dict(reservations[0].spent))
+        assert len(reservations) <= 1
+        held.append(dict(reservations[0].spent) if reservations else {})
     return held
 
 
@@ -154,8 +160,11 @@ def test_a_run_killed_before_any_write_is_on_disk_gives_the_same_model(
     verified(run.directory)
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("phase", "before"),
+    [("share", False), ("mask", False), ("unmask", False), ("witness", True), ("witness", False)],
+    ids=["after share", "after mask", "after unmask", "before witness", "after witness"],
+)
 def test_with_noise_every_attempt_is_charged_once_to_everybody(
     phase: str, before: bool, data: Path, tmp_path: Path
 ) -> None:
@@ -164,7 +173,7 @@ def test_with_noise_every_attempt_is_charged_once_to_everybody(
     run.finish()
     history = verified(run.directory)
     # Vectors were out and the sum was not yet in the log.
-    redone = phase in ({"consistency", "unmask"} if before else {"mask", "consistency", "unmask"})
+    redone = phase in {"mask", "unmask"}
     assert lost(history) == redone
     assert len(history.rounds) == 3  # the spare attempt saved the round
     assert charged(run) == [attempts(history)] * 3
@@ -175,7 +184,7 @@ def test_with_noise_every_attempt_is_charged_once_to_everybody(
 def test_an_attempt_charged_to_some_owners_only_is_lost_and_charged_to_no_one_twice(
     data: Path, tmp_path: Path
 ) -> None:
-    run = SmallRun.of(tmp_path / "run", data, **NOISY, spare_attempts=1)
+    run = SmallRun.of(tmp_path / "run", data, **NOISY, spare_attempts=2)
     seen: Counter[str] = Counter()
 
     def step(phase: str) -> None:
@@ -200,6 +209,43 @@ def test_an_attempt_charged_to_some_owners_only_is_lost_and_charged_to_no_one_tw
     assert charged(run) == [{"train": 4}, {"train": 3}, {"train": 3}]
     assert attempts(history) == {"train": 4}
     assert lost(history) == 1
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(at=st.integers(1, 200))
+def test_ctrl_c_in_the_middle_of_a_write_leaves_ledgers_that_can_be_read(
+    at: int, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run = SmallRun.of(tmp_path_factory.mktemp("stopped") / "run", data, **QUIET, nominal_tiles=90)
+    with suppress(StoppedError), watching_disk(stopping(at)):
+        run.rounds()
+    began = run.folder.checkpoint.path.exists()
+    assert began or not any(map(any, charged(run)))
+    if began:
+        run.finish()
+        verified(run.directory)
+
+
+def test_the_averaging_window_survives_an_interruption(data: Path, tmp_path: Path) -> None:
+    ten: dict[str, Any] = {**QUIET, "nominal_tiles": 90, "rounds": 10}
+    whole = SmallRun.of(tmp_path / "whole", data, **ten).finish()
+    run = SmallRun.of(tmp_path / "run", data, **ten)
+    stop_at(run, "mask", 9)  # nine rounds are done, of which the last is averaged
+    assert run.finish() == whole
+
+
+def test_a_run_that_ends_short_averages_what_is_in_the_window() -> None:
+    rule = UpdateRule(step_size=1.0, momentum=0.0, denominator=1.0, scale=1.0, rounds=10)
+    state = Iterates(rule, np.zeros((1, 1)))
+    found = []
+    for round_index in range(10):
+        state.apply(np.array([-1], dtype=np.int64))  # W_t = t
+        found.append(float(state.model(round_index + 1)[0, 0]))
+    assert found == [1, 2, 3, 4, 5, 6, 7, 8, 9, 9.5]  # of 10 rounds, 9 and 10 are averaged
+    with pytest.raises(RuntimeError, match="10 of 9"):
+        state.model(9)
 
 
 def test_without_a_spare_attempt_the_run_ends_one_round_short(data: Path, tmp_path: Path) -> None:
@@ -356,7 +402,7 @@ def test_two_processes_do_not_take_up_one_run(tmp_path: Path) -> None:
 def test_a_round_that_lost_too_many_owners_is_redone_by_a_later_process(
     data: Path, tmp_path: Path
 ) -> None:
-    run = SmallRun.of(tmp_path / "run", data, **NOISY, spare_attempts=1)
+    run = SmallRun.of(tmp_path / "run", data, **NOISY, spare_attempts=2)
     sign = Owner._sign
 
     def refuse(self: Owner, message: Any) -> Any:

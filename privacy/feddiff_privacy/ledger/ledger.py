@@ -226,6 +226,11 @@ class Ledger:
                 self.close(reservation)
 
     @property
+    def is_open(self) -> bool:
+        """Whether entries can be added; if not, more may be on disk than is known here."""
+        return self._file.is_open
+
+    @property
     def balance(self) -> Balance:
         """What the entries add up to."""
         return self._file.chain.balance
