@@ -46,6 +46,16 @@ class BudgetError(FeddiffError):
     exit_code = 5
 
 
+class ResumeRefusedError(BudgetError):
+    """An interrupted run that cannot go on within what was reserved for it (exit 5)."""
+
+
+class InterruptedRunError(FeddiffError):
+    """The user stopped a run that can go on (exit 130, as a shell has it)."""
+
+    exit_code = 130
+
+
 class VerificationError(FeddiffError):
     """Something that should have verified did not (exit 6)."""
 

@@ -4,7 +4,7 @@ Everything here is post-processing of noised sums, so it costs no privacy, and a
 repeat it from the recorded sums alone.
 
     W_{t+1} = Y_t − η · S_t / (scale · N),     Y_t = W_t + β (W_t − W_{t−1})
-    model   = mean of the last fifth of the iterates
+    model   = mean of the iterates after round T - max(1, ⌊T/5⌋)
 
 S_t is the decoded sum of clipped per-tile gradients at Y_t, and N the public denominator (the
 expected number of tiles in a batch). N is never an owner's true count.
@@ -12,6 +12,7 @@ expected number of tiles in a batch). N is never an owner's true count.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,12 +81,33 @@ class Iterates:
         if self.round_index > self.rule.rounds - self.rule.averaged:
             self._average += updated / self.rule.averaged
 
-    def model(self) -> Array:
+    def model(self, rounds: int | None = None) -> Array:
         """The mean of the last iterates, once all rounds are done.
+
+        A run that ended short averages what it has in the same window, which begins at a round
+        fixed by T; where it ended before that round, the model is its last iterate.
+
+        Args:
+            rounds: how many the run has; None for T.
 
         Raises:
             RuntimeError: called before the last round.
         """
-        if self.round_index != self.rule.rounds:
-            raise RuntimeError(f"model after {self.round_index} of {self.rule.rounds} rounds")
-        return self._average
+        due = self.rule.rounds if rounds is None else rounds
+        if self.round_index != due:
+            raise RuntimeError(f"model after {self.round_index} of {due} rounds")
+        taken = self.round_index - (self.rule.rounds - self.rule.averaged)
+        if taken == self.rule.averaged:
+            return self._average
+        return self.weights if taken <= 0 else self._average * (self.rule.averaged / taken)
+
+    def arrays(self) -> dict[str, Array]:
+        """All that the next steps depend on beside the rule and `round_index`."""
+        return {"weights": self.weights, "previous": self._previous, "average": self._average}
+
+    @classmethod
+    def restored(cls, rule: UpdateRule, round_index: int, arrays: Mapping[str, Array]) -> Iterates:
+        """The state that `arrays` was taken of after `round_index` rounds."""
+        iterates = cls(rule, arrays["weights"], round_index)
+        iterates._previous, iterates._average = arrays["previous"], arrays["average"].copy()
+        return iterates

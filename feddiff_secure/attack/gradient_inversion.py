@@ -29,10 +29,10 @@ from feddiff_secure.attack.observer import ObservedFederation
 from feddiff_secure.attack.reconstruction import InversionScore, Reconstruction, candidate_count
 from feddiff_secure.attack.shadows import take_tiles
 from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.agreement import agree
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.round import Attempt, secure_sum
-from feddiff_secure.federation.training import agree
 
 Floats = NDArray[np.float64]
 _MOST_ROWS = 4000  # pixels that a decoder is trained on

@@ -18,6 +18,7 @@ from feddiff_crypto.masking.messages import MaskedInput
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.events import Event
+from feddiff_privacy.ledger.ledger import HeldPlan
 from feddiff_secure.attack.canaries import Canaries
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan
@@ -31,6 +32,10 @@ class Rehearsal:
     def reserve(self, plan: bytes, events: Sequence[Event], shares: int) -> int:  # noqa: ARG002  # the seam's
         """Any plan fits."""
         return 0
+
+    def held(self, plan: bytes) -> HeldPlan | None:  # noqa: ARG002  # the seam's
+        """It knows no plan."""
+        return None
 
     def spend(self, reservation: int, phase: str) -> None:
         """Nothing leaves, so nothing is spent."""

@@ -9,7 +9,7 @@ from feddiff_crypto.tlog.log import MAX_LOG_BYTES, Log, parse_leaf, parse_log
 from feddiff_crypto.tlog.note import Note
 from feddiff_secure.audit.roster import Run
 from feddiff_secure.audit.verdict import require
-from feddiff_secure.federation.releases import releases
+from feddiff_secure.federation.releases import Course
 from feddiff_secure.transcript.checkpoints import MAX_BYTES, parse_checkpoints
 from feddiff_secure.transcript.files import CHECKPOINTS, LEAVES, read_bytes
 from feddiff_secure.transcript.leaves import (
@@ -55,7 +55,8 @@ def read_history(directory: Path, run: Run) -> History:
     """The log of a run directory, if it is one finished history that the owners witnessed.
 
     1. Every leaf is one of the vocabulary, and they come in the order of a finished run.
-    2. The releases are those of the plan, in its order, each attempt once.
+    2. The releases are those of the plan, in its order, each attempt once; where attempts were
+       lost, as many as the public rule leaves (`Course`).
     3. There is a checkpoint after the features, after every release and at the end, and no other.
     4. Each is the log's state at its size, signed by the keeper and cosigned by more than half of
        owners and colluders, with no signature of an unknown key. So all of them are states of one
@@ -88,31 +89,35 @@ def read_history(directory: Path, run: Run) -> History:
 
 
 def _attempts(run: Run, leaves: list[Leaf]) -> tuple[RoundLeaf | AbortLeaf, ...]:
-    wanted = releases(run.plan)
-    done, attempt = 0, 0
+    course, plan = Course(run.plan), run.plan
     made: list[RoundLeaf | AbortLeaf] = []
     for index, leaf in enumerate(leaves, start=2):
         if not isinstance(leaf, RoundLeaf | AbortLeaf):
             require(False, f"leaf {index} is {leaf.KIND}, not of a release")
             break
-        require(done < len(wanted), f"leaf {index}: more releases than the plan has")
-        key = leaf.key
+        due, key = course.next, leaf.key
+        if due is None:
+            require(False, f"leaf {index}: more releases than the plan has")
+            break
         require(
-            (key.phase, key.round_index, key.attempt) == (*wanted[done], attempt)
-            and run.plan.allows(key.phase, key.round_index, key.attempt),
+            key == due and plan.allows(key.phase, key.round_index, key.attempt),
             f"leaf {index} is {key.phase} round {key.round_index} attempt {key.attempt}, expected "
-            f"{wanted[done][0]} round {wanted[done][1]} attempt {attempt}",
+            f"{due.phase} round {due.round_index} attempt {due.attempt}",
         )
         made.append(leaf)
         if isinstance(leaf, RoundLeaf):
             require(
-                leaf.mode == run.plan.aggregation,
-                f"leaf {index} is {leaf.mode}, the plan {run.plan.aggregation}",
+                leaf.mode == plan.aggregation,
+                f"leaf {index} is {leaf.mode}, the plan {plan.aggregation}",
             )
-            done, attempt = done + 1, 0
+            course.complete()
         else:
-            attempt += 1
-    require(done == len(wanted), f"{done} releases, the plan has {len(wanted)}")
+            course.lose()
+    done = course.done.total()
+    require(
+        course.exhausted is None and course.next is None,
+        f"{done} releases, the plan has {sum(map(course.rounds, plan.phases))}",
+    )
     return tuple(made)
 
 

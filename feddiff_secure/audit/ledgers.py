@@ -25,7 +25,6 @@ from feddiff_secure.audit.privacy import TOLERANCE, is_number
 from feddiff_secure.audit.roster import Run
 from feddiff_secure.audit.verdict import require
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.federation.owner import most_events
 from feddiff_secure.transcript.digests import END_LABEL, end_digest
 from feddiff_secure.transcript.files import read_bytes
 from feddiff_secure.transcript.leaves import LastWord
@@ -115,7 +114,7 @@ def _check_chain(run: Run, history: History, owner: str, word: LastWord, chain: 
     ]
     require(len(held) == 1, f"the ledger of {owner} reserved this plan {len(held)} times")
     reserved, spent = held[0].reserve, held[0].spent
-    wanted = [event.to_bytes() for event in most_events(run.plan)]
+    wanted = [event.to_bytes() for event in run.plan.events()]
     require(
         [event.to_bytes() for event in reserved.events] == wanted
         and reserved.shares == run.plan.calibrated_shares,

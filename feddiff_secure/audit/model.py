@@ -49,7 +49,8 @@ def check_derivation(directory: Path, run: Run, history: History, sums: Sequence
         )
         require(model.in_step(key.phase, key.round_index), f"{where} is out of step")
         model.apply(run.plan.grid(key.phase).ring.from_ring(total))
-    derived = _file(history, model.model())
+    rounds = sum(leaf.key.phase == "train" for leaf in history.rounds)
+    derived = _file(history, model.model(rounds))
     data = read_bytes(directory / MODEL, _MOST_BYTES)
     derived_hash = hashlib.sha256(derived).hexdigest()
     require(

@@ -29,6 +29,7 @@ from feddiff_secure.audit.run_files import check_attestation, check_files
 from feddiff_secure.audit.sums import check_sums
 from feddiff_secure.audit.verdict import Status, Step, StepFailedError, Verdict
 from feddiff_secure.errors import UsageError
+from feddiff_secure.transcript.files import check_finished
 from feddiff_secure.version import __version__
 
 NOT_PINNED = (
@@ -52,10 +53,11 @@ def verify_run(
         The verdict; the first step that fails ends it.
 
     Raises:
-        UsageError: no directory.
+        UsageError: no directory, or that of an unfinished run.
     """
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", "give the --out directory of a run")
+    check_finished(directory)
     if ledgers is not None and not ledgers.is_dir():
         raise UsageError(f"ledgers: {ledgers} is not a directory", "give the folder of the ledgers")
     verdict = Verdict()

@@ -21,6 +21,7 @@ from feddiff_secure.cli.inspect_command import data_app
 from feddiff_secure.cli.node_command import node_app
 from feddiff_secure.cli.predict_command import predict
 from feddiff_secure.cli.provision_command import provision_app
+from feddiff_secure.cli.resume_command import resume
 from feddiff_secure.cli.run_command import run
 from feddiff_secure.errors import FeddiffError
 from feddiff_secure.version import __version__
@@ -36,6 +37,7 @@ app = typer.Typer(
 _TRAIN, _TRUST, _MACHINE = "Train and predict", "Check and account", "Organisation and machine"
 app.command(rich_help_panel=_TRAIN)(init)
 app.command(rich_help_panel=_TRAIN)(run)
+app.command(rich_help_panel=_TRAIN)(resume)
 app.command(rich_help_panel=_TRAIN)(predict)
 app.add_typer(data_app, name="data", rich_help_panel=_TRAIN)
 app.command(rich_help_panel=_TRAIN)(bench)

@@ -10,6 +10,7 @@ import typer
 from feddiff_secure.cli.console import StageProgress, print_json, stderr
 from feddiff_secure.cli.output import written
 from feddiff_secure.errors import UsageError
+from feddiff_secure.transcript.files import check_finished
 
 if TYPE_CHECKING:
     from feddiff_secure.report.fused_file import Together
@@ -66,6 +67,7 @@ def predict(  # noqa: PLR0917  # one parameter an option, given by name
     """
     from feddiff_secure.report.prediction import predict_file  # noqa: PLC0415  # loads torch
 
+    check_finished(run)
     together = _together(recipient, consent, lidar_data, aggregation)
     with StageProgress(quiet=quiet) as progress, written(out):
         summary = predict_file(run, data, out, progress, together=together)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +12,11 @@ from feddiff_secure.cli.console import StageProgress, print_json, stderr
 from feddiff_secure.cli.log_file import log_to
 from feddiff_secure.cli.output import disk_errors
 from feddiff_secure.cli.plan_view import plan_lines
+from feddiff_secure.cli.private_run import execute_private, print_summary
 from feddiff_secure.config.load import check_keys, config_digest, load_config
 from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.errors import FeddiffError, ProtocolAbortedError, UsageError
+from feddiff_secure.errors import UsageError
 from feddiff_secure.public_log import PUBLIC_LOG
 from feddiff_secure.report.tracking import check_tracker
 from feddiff_secure.report.tracking import track as hand_on
@@ -166,6 +166,14 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
     rounds: Annotated[
         int | None, typer.Option(help="Training rounds. Default: 60.", rich_help_panel=_RUN)
     ] = None,
+    spare_attempts: Annotated[
+        int | None,
+        typer.Option(
+            help="Attempts beyond --rounds that the noise is sized for, so that an interrupted "
+            "round can be redone. Default: 0.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     sampling_rate: Annotated[
         float | None,
         typer.Option(help="Chance of a tile to enter a round. Default: 1.", rich_help_panel=_RUN),
@@ -300,7 +308,7 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
     if as_json:
         print_json({**metrics, "out": str(directory_path), "privacy": privacy})
     else:
-        _print_summary(metrics, privacy, directory_path)
+        print_summary(metrics, privacy, directory_path)
 
 
 def _settings(config: Path | None, given: dict[str, Any]) -> RunConfig:
@@ -323,35 +331,9 @@ def _print_plan(settings: RunConfig, *, as_json: bool) -> None:
 def _execute(
     settings: RunConfig, out: Path, *, quiet: bool, cache: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    # Imported here: torch and opacus take seconds that --help and a wrong option need not wait.
-    from feddiff_secure.federation.descriptor_cache import DescriptorCache  # noqa: PLC0415
-    from feddiff_secure.federation.examples import describe  # noqa: PLC0415
-    from feddiff_secure.federation.run import simulate  # noqa: PLC0415
-    from feddiff_secure.report.run_directory import RunDirectory  # noqa: PLC0415
+    from feddiff_secure.report.run_directory import RunDirectory  # noqa: PLC0415  # loads torch
 
-    directory = RunDirectory(out)
-    with StageProgress(quiet=quiet) as progress:
-        try:
-            result = simulate(
-                settings,
-                log=directory.log,
-                describer=DescriptorCache.default() if cache else describe,
-                progress=progress,
-                on_ready=lambda _plan: directory.open(settings),
-                ledgers=directory.ledgers if settings.ledger is None else Path(settings.ledger),
-                directory=directory.partial,
-            )
-            metrics = directory.finish(result)
-        except ProtocolAbortedError:
-            raise  # releases were made: DIR.partial records them
-        except FeddiffError:
-            directory.discard()
-            raise
-        except BaseException:  # interrupted, or a bug
-            if not directory.records_releases:
-                directory.discard()
-            raise
-    return metrics, result.statement.to_json()
+    return execute_private(settings, RunDirectory(out), quiet=quiet, cache=cache)
 
 
 def _execute_flare(
@@ -403,23 +385,3 @@ def _execute_paper(
             directory.discard()
             raise
     return metrics, privacy_json(result)
-
-
-def _print_summary(metrics: dict[str, Any], privacy: dict[str, Any], out: Path) -> None:
-    typer.echo(
-        f"OA {metrics['oa']:.3f}   AA {metrics['aa']:.3f}   kappa {metrics['kappa']:.3f}   "
-        f"({metrics['n_test']} test pixels, {metrics['test']})"
-    )
-    if privacy["epsilon_target"] is None:
-        typer.echo(f"no privacy guarantee: {privacy.get('profile', 'non-private')} baseline")
-    else:
-        typer.echo(
-            f"epsilon {privacy['epsilon']:.3f} (target {privacy['epsilon_target']:g}) at delta "
-            f"{privacy['delta']:g} for one {privacy['unit']}, deployment {privacy['deployment']}"
-        )
-        for row in privacy["adversaries"]:
-            value = math.inf if row["epsilon"] is None else row["epsilon"]
-            typer.echo(f"  {row['name']:<27} {value:8.3f}")
-    seconds = sum(metrics["seconds"].values())
-    typer.echo(f"{out}   ({seconds:.0f} s, {metrics['communication_parameters']} parameters)")
-    stderr.print(f"read {out / 'privacy.md'} and look at {out / 'report.html'}")

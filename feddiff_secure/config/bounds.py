@@ -13,6 +13,7 @@ from feddiff_secure.errors import UsageError
 
 MOST_OWNERS = 100
 MOST_ROUNDS = 10_000
+MOST_SPARE = 100
 MOST_TILE = 64
 LEAST_EPSILON = 0.01
 MOST_EPSILON = 100.0
@@ -53,6 +54,7 @@ BOUNDS: Mapping[str, Bounds] = MappingProxyType(
         "delta": Bounds(0, 1, open_ended=True),
         "sampling_rate": Bounds(1e-3, 1.0),
         "rounds": Bounds(1, MOST_ROUNDS),
+        "spare_attempts": Bounds(0, MOST_SPARE),
         "seed": Bounds(0, 2**32 - 1),
         "dropouts": Bounds(0, MOST_OWNERS),
         "owners": Bounds(2, MOST_OWNERS),

@@ -86,6 +86,8 @@ class RunConfig:
         prior: where the diffusion branches come from: `simulated`, the shipped ones, or the path of
             a prior file or a folder of them, whose provenance must be public or simulated.
         rounds: T ≥ 1.
+        spare_attempts: training attempts beyond T that the noise is calibrated for, so that an
+            interrupted round can be redone without losing one.
         sampling_rate: Poisson inclusion probability of a tile in a round; 1 takes all.
         clip: C, L2 bound of one tile's summed gradient; None for the default: 0.25, or 1 in the
             non-private baseline.
@@ -126,6 +128,7 @@ class RunConfig:
     profile: Profile = "private"
     prior: str = "simulated"
     rounds: int = 60
+    spare_attempts: int = 0
     sampling_rate: float = 1.0
     clip: float | None = None
     seed: int = 0

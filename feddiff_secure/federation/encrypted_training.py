@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from feddiff_crypto.keys import Registry
 from feddiff_privacy.events import Event
 from feddiff_secure.errors import ProtocolAbortedError
+from feddiff_secure.federation.agreement import agree
 from feddiff_secure.federation.context import model_hash
 from feddiff_secure.federation.encrypted_round import EncryptedAttempt, encrypted_sum
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.step_size import update_rule
-from feddiff_secure.federation.training import RoundLog, Trained, agree
+from feddiff_secure.federation.training import RoundLog, Trained
 from feddiff_secure.federation.transcription import Transcription
 from feddiff_secure.transport.exchange import Exchange
 

@@ -33,20 +33,36 @@ from feddiff_privacy.ledger.reading import spent_epsilon
 from feddiff_secure.config.bounds import LEAST_EPSILON
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.tiles import TileSet
-from feddiff_secure.errors import BudgetError, DataError, UsageError, VerificationError
+from feddiff_secure.errors import (
+    BudgetError,
+    DataError,
+    ResumeRefusedError,
+    UsageError,
+    VerificationError,
+)
 from feddiff_secure.transcript.witness import MemoryStore
 
 
 @contextmanager
 def run_ledgers(
-    config: RunConfig, tiles: Mapping[str, TileSet], folder: Path
+    config: RunConfig,
+    tiles: Mapping[str, TileSet],
+    folder: Path,
+    *,
+    plan: bytes | None = None,
+    resumed: bool = False,
 ) -> Iterator[dict[str, Ledger]]:
     """The ledgers of all owners, open; closed, and shown to the peers, at the end.
+
+    A run that can go on leaves its reservations open where it was interrupted: by whatever but
+    input that it cannot run with, and once an attempt was spent.
 
     Args:
         config: names the holding and the lifetime ε of new ledgers; δ too.
         tiles: each owner's tiles.
         folder: where the ledgers live; made if there is none.
+        plan: digest of the plan of a run that can go on later; None for one that cannot.
+        resumed: whether it was interrupted before.
 
     Raises:
         UsageError: the folder cannot be made, a ledger is in use, or has another lifetime.
@@ -66,6 +82,7 @@ def run_ledgers(
                         lifetime_epsilon=config.lifetime_epsilon,
                         delta=config.delta,
                         tiles=tiles_digest(held),
+                        keep=plan,
                     )
                 )
                 for name, held in tiles.items()
@@ -74,20 +91,44 @@ def run_ledgers(
             _show(config, ledgers, anchors)
             try:
                 yield ledgers
+            except ResumeRefusedError:
+                raise
             except BudgetError as error:
                 raise _refused(ledgers) from error
+            except UsageError:
+                raise
+            except BaseException:
+                if plan is not None and (resumed or has_spent(ledgers, plan)):
+                    for ledger in ledgers.values():
+                        ledger.suspend()
+                raise
             finally:
                 for ledger in ledgers.values():
                     ledger.release()
                 _show(config, ledgers, anchors)
 
 
-def witness_stores(config: RunConfig, folder: Path) -> Callable[[str], WitnessStore]:
-    """Where owners remember the checkpoints they cosigned: beside ledgers that outlive the run."""
+def has_spent(ledgers: Mapping[str, Ledger], plan: bytes) -> bool:
+    """Whether an attempt of a plan was charged to anybody, or may have been."""
+    if not all(ledger.is_open for ledger in ledgers.values()):
+        return True
+    held = [ledger.held(plan) for ledger in ledgers.values()]
+    return any(one is not None and any(one.spent.values()) for one in held)
+
+
+def witness_stores(
+    config: RunConfig, folder: Path, otherwise: Callable[[str], WitnessStore] | None = None
+) -> Callable[[str], WitnessStore]:
+    """Where owners remember the checkpoints they cosigned: beside ledgers that outlive the run.
+
+    Args:
+        config: says whether they do. folder: of the ledgers.
+        otherwise: owner → its store where they do not; None for memory.
+    """
 
     def store(owner: str) -> WitnessStore:
         if config.ledger is None:
-            return MemoryStore()
+            return MemoryStore() if otherwise is None else otherwise(owner)
         return WitnessFile(folder / f"{owner}.{config.holding}.witness.json")
 
     return store

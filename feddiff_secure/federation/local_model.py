@@ -8,6 +8,9 @@ An owner that missed a sum is out of step: its model hash differs, and it takes 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +21,25 @@ from feddiff_secure.federation.context import model_hash
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_making import check_room
 from feddiff_secure.federation.step_size import update_rule
+
+CENTRE = "centre"
+_ITERATES = ("weights", "previous", "average")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelState:
+    """A model between two releases, as it is kept on disk.
+
+    Attributes:
+        tiles: the public number of tiles; None before it is known, and then there is no array.
+        round_index: training rounds done.
+        arrays: float64: `weights`, `previous`, `average`, each (K, D), and `centre`, (2, D), once
+            the mean is released.
+    """
+
+    tiles: int | None
+    round_index: int
+    arrays: Mapping[str, NDArray[np.float64]]
 
 
 class LocalModel:
@@ -85,15 +107,18 @@ class LocalModel:
             raise RuntimeError("update rule before the number of tiles")
         return self._iterates.rule
 
-    def model(self) -> NDArray[np.float64]:
+    def model(self, rounds: int | None = None) -> NDArray[np.float64]:
         """The trained weights on ψ itself, (K, D).
+
+        Args:
+            rounds: of training that the run has (`Course.rounds`); None for the plan's.
 
         Raises:
             RuntimeError: called before the last round.
         """
         if self._iterates is None:
             raise RuntimeError("model before the first round")
-        weights = self._iterates.model()
+        weights = self._iterates.model(rounds)
         if self._plan.blocks is None or self._centre is None:
             return weights
         return folded(weights, self._centre, self._plan.blocks)
@@ -105,6 +130,32 @@ class LocalModel:
             return None
         return model_hash(self.model())
 
+    def state(self) -> ModelState:
+        """All that the next releases depend on, beside the plan."""
+        if self._iterates is None:
+            return ModelState(None, 0, {})
+        centre = {} if self._centre is None else {CENTRE: self._centre}
+        arrays = {**self._iterates.arrays(), **centre}
+        return ModelState(self.tiles, self._iterates.round_index, arrays)
+
+    @classmethod
+    def restored(cls, plan: Plan, state: ModelState) -> LocalModel:
+        """The model that `state` was taken of; it goes on bit for bit.
+
+        Raises:
+            ValueError: a state that no run of this plan has.
+            UsageError: a number of tiles that does not allow the plan.
+        """
+        model = cls(plan)
+        _check_state(plan, state)
+        if state.tiles is None:
+            return model
+        model._begin(state.tiles)
+        model._centre = state.arrays.get(CENTRE)
+        rule = update_rule(plan, state.tiles)
+        model._iterates = Iterates.restored(rule, state.round_index, state.arrays)
+        return model
+
     def _begin(self, tiles: int) -> None:
         check_room(self._plan, tiles)
         if self._plan.epsilon is not None and self._plan.delta >= 1 / tiles:
@@ -114,6 +165,25 @@ class LocalModel:
             )
         self.tiles = tiles
         self._iterates = Iterates(update_rule(self._plan, tiles), self._origin)
+
+
+def _check_state(plan: Plan, state: ModelState) -> None:
+    """Refuse a state that no run of the plan has; ValueError says why."""
+    if not 0 <= state.round_index <= plan.rounds:
+        raise ValueError(f"round {state.round_index} of {plan.rounds}")
+    if plan.nominal_tiles is not None and state.tiles != plan.nominal_tiles:
+        raise ValueError(f"{state.tiles} tiles, the plan has {plan.nominal_tiles}")
+    wanted = dict.fromkeys(_ITERATES, (plan.classes, plan.features)) if state.tiles else {}
+    if CENTRE in state.arrays and plan.blocks is not None and state.tiles is not None:
+        wanted[CENTRE] = (CENTRE_ROWS, plan.features)
+    if state.arrays.keys() != wanted.keys():
+        raise ValueError(f"arrays {sorted(state.arrays)}, not {sorted(wanted)}")
+    if state.round_index and plan.blocks is not None and CENTRE not in wanted:
+        raise ValueError("training rounds without the mean that comes before")
+    for name, shape in wanted.items():
+        array = state.arrays[name]
+        if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, not finite float64 {shape}")
 
 
 def split_query(

@@ -2,11 +2,11 @@
 
 The rules of the machine:
 
-* A plan is accepted once, and only after `check_plan`: the owner recomputes ε from the plan's own
-  events and refuses noise that is sized for more honest shares than remain.
+* A plan is accepted once a process, and only after `check_plan`: the owner recomputes ε from the
+  plan's own events and refuses noise that is sized for more honest shares than remain.
 * An attempt names (phase, round, attempt). The owner answers each at most once, in order.
 * A plan's budget is reserved in the owner's ledger when the plan is accepted; a plan that does not
-  fit is refused.
+  fit is refused. A plan that the ledger holds open goes on from what it spent (`account`).
 * The vector that is masked is rounded, bounded and noised first; the attempt is charged, in the
   ledger and on disk, before the masked vector leaves, whatever happens afterwards.
 * What leaves: adverts, sealed shares, one masked vector, one signature and one kind of share a
@@ -37,13 +37,11 @@ from feddiff_crypto.masking.context import RoundContext
 from feddiff_crypto.masking.owner import OwnerStart
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples, clipped_mean_sum, clipped_sum
-from feddiff_privacy.errors import PrivacyError
-from feddiff_privacy.events import Event
-from feddiff_privacy.ledger.errors import BudgetRefusedError
 from feddiff_privacy.ledger.ledger import AttemptLedger
 from feddiff_secure.aggregation.centring import CENTRE_ROWS, centred
 from feddiff_secure.aggregation.contribution import contribution
 from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.account import Account
 from feddiff_secure.federation.context import WEIGHTS_DTYPE, model_hash, round_context
 from feddiff_secure.federation.local_model import LocalModel, split_query
 from feddiff_secure.federation.log_view import LogView, last_word
@@ -51,6 +49,7 @@ from feddiff_secure.federation.node import RefusalError, accepted_plan, answered
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.protocol_walk import ProtocolWalk
 from feddiff_secure.transcript.leaves import AttemptKey
+from feddiff_secure.transcript.sent_file import SentStore
 from feddiff_secure.transcript.witness import OwnerWitness
 from feddiff_secure.transport.exchange import Message
 
@@ -82,6 +81,7 @@ class Owner:
         witness: what it signs the run's log with; None where it follows none.
         gate: asked before a checked plan is reserved; raises `RefusalError` for one that its people
             do not want. None asks nobody.
+        sent: where it remembers what it sent last, for a process after this one.
     """
 
     def __init__(
@@ -96,10 +96,9 @@ class Owner:
         custodians: Registry | None = None,
         witness: OwnerWitness | None = None,
         gate: Callable[[Plan], None] | None = None,
+        sent: SentStore | None = None,
     ) -> None:
         self.name = name
-        self.charged: Counter[str] = Counter()
-        """Attempts charged so far, by phase."""
         self.saturated = 0.0
         """Fraction of coordinates of the last vector that hit the public bound. Private."""
         self._examples = examples
@@ -109,9 +108,10 @@ class Owner:
         self._random = random
         self._custodians = custodians
         self._gate = gate
-        self._log_view = LogView(witness)
+        self._log_view = LogView(witness, sent)
         self._ledger = ledger
-        self._reservation: int | None = None
+        self._account = Account(ledger)
+        self._is_over = False
         self._plan: Plan | None = None
         self._local: LocalModel | None = None
         self._attempt: _Attempt | None = None
@@ -119,6 +119,7 @@ class Owner:
         self._steps: dict[str, Callable[[Message], Message]] = {
             "plan": self._accept_plan,
             "ready": self._present,
+            "follow": self._follow,
             "train": self._train,
             "advertise": self._advertise,
             "share": self._share,
@@ -155,9 +156,7 @@ class Owner:
         self._attempt = None
 
     def _accept_plan(self, message: Message) -> Message:
-        if self._plan is not None:
-            raise RefusalError("plan_already_accepted")
-        plan = accepted_plan(message, self._registry)
+        plan = self._offered(message)
         if plan.features != self._examples.features.shape[1]:
             raise RefusalError("features_refused")
         if plan.holdings is not None:
@@ -171,11 +170,28 @@ class Owner:
             raise RefusalError("custodian_refused")
         if self._gate is not None:
             self._gate(plan)
-        self._reservation = self._reserve(plan)
+        goes_on = self._account.open(plan, plan.events())
         if plan.aggregation == "encrypted":
             self._local = LocalModel(plan)
         self._plan = plan
-        return {"accepted": plan.digest()}
+        accepted: Message = {"accepted": plan.digest()}
+        if not goes_on:
+            return accepted
+        # What a coordinator that lost its memory has to know, and could count itself.
+        spent = {phase: self.charged[phase] for phase in plan.phases}
+        return {**accepted, "cosigned": self._log_view.cosigned(plan), **spent}
+
+    def _follow(self, message: Message) -> Message:
+        """Take up a plan whose releases are all made, to sign what is left of its log."""
+        plan = self._offered(message)
+        self._account.follow(plan)
+        self._plan, self._is_over = plan, True
+        return {"accepted": plan.digest(), "cosigned": self._log_view.cosigned(plan)}
+
+    def _offered(self, message: Message) -> Plan:
+        if self._plan is not None:
+            raise RefusalError("plan_already_accepted")
+        return accepted_plan(message, self._registry)
 
     def _present(self, message: Message) -> Message:  # noqa: ARG002  # every step takes one
         """Say that this owner is there; nothing is computed and nothing changes."""
@@ -185,6 +201,8 @@ class Owner:
     def _train(self, message: Message) -> Message:
         """Compute, round and noise this attempt's vector; it stays here until it is masked."""
         plan = self._agreed()
+        if self._is_over:
+            raise RefusalError("plan_closed")
         phase = take(message, "phase", str)
         index = (take(message, "round", int), take(message, "attempt", int))
         if (phase, *index) in self._done or not plan.allows(phase, *index):
@@ -208,7 +226,14 @@ class Owner:
         self._attempt = _Attempt(
             phase, index, made.vector, round_context(plan, phase, index, query)
         )
-        return {"ready": True} if self._local is None else _named(query)
+        return (
+            {"ready": True}
+            if self._local is None
+            else {
+                "ready": True,
+                "model": model_hash(query),
+            }
+        )
 
     def _note_saturation(self, fraction: float, phase: str, round_index: int) -> None:
         """Tell the owner, on its own machine, that its vector was cut by the public bound."""
@@ -309,7 +334,7 @@ class Owner:
         return self._sending(attempt, {"vector": attempt.vector})
 
     def _sending(self, attempt: _Attempt, reply: Message) -> Message:
-        self._log_view.note_sent(AttemptKey(attempt.phase, *attempt.index), reply)
+        self._log_view.note_sent(self._agreed(), AttemptKey(attempt.phase, *attempt.index), reply)
         return reply
 
     def _sign_run(self, message: Message) -> Message:
@@ -335,26 +360,20 @@ class Owner:
     def end(self) -> None:
         """End the run on the owner's own word: what the plan did not spend is released."""
         self._attempt = None
-        if self._reservation is not None:
-            self._ledger.close(self._reservation)
-            self._reservation = None
+        self._account.end()
 
-    def _reserve(self, plan: Plan) -> int:
-        try:
-            return self._ledger.reserve(plan.digest(), most_events(plan), plan.calibrated_shares)
-        except PrivacyError as error:
-            raise _ledger_refusal(error) from error
+    @property
+    def charged(self) -> Counter[str]:
+        """Attempts of the plan charged so far, by phase."""
+        return self._account.charged
 
     def _charge(self, attempt: _Attempt) -> None:
         """Book the attempt durably. What it made leaves after this returns, or not at all."""
         try:
-            if self._reservation is None:
-                raise BudgetRefusedError("the run was ended")
-            self._ledger.spend(self._reservation, attempt.phase)
-        except PrivacyError as error:
+            self._account.charge(attempt.phase)
+        except RefusalError:
             self._attempt = None
-            raise _ledger_refusal(error) from error
-        self.charged[attempt.phase] += 1
+            raise
 
     def _agreed(self) -> Plan:
         if self._plan is None:
@@ -373,21 +392,6 @@ class Owner:
         if attempt is None or attempt.walk is None:
             raise RefusalError("out_of_order")
         return attempt, attempt.walk
-
-
-def _named(query: NDArray[np.float64]) -> Message:
-    return {"ready": True, "model": model_hash(query)}
-
-
-def most_events(plan: Plan) -> list[Event]:
-    """The plan's events, each at the most attempts that an owner answers: what it reserves."""
-    return plan.events()
-
-
-def _ledger_refusal(error: PrivacyError) -> RefusalError:
-    if isinstance(error, BudgetRefusedError):
-        return RefusalError("budget_refused")
-    return RefusalError("ledger_refused")
 
 
 def _query(message: Message, plan: Plan, phase: str) -> NDArray[np.float64]:

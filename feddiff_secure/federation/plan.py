@@ -52,7 +52,7 @@ class Plan:
         delta: δ.
         tile: side of a tile, pixels.
         classes: K. features: D of the communication module (K × D).
-        rounds: T. attempts: attempts a round may take in all.
+        rounds: T. attempts: of training, over all rounds; more than T leaves some spare.
         sampling_rate: Poisson rate of tiles.
         clip: C.
         scale: grid units per unit of gradient.
@@ -226,8 +226,13 @@ class Plan:
         return noised
 
     def most_attempts(self, phase: str) -> int:
-        """Attempts of a phase that the plan's ε accounts for; an owner answers no more."""
-        most = dict.fromkeys(self.phases, 1) | {"train": self.attempts}
+        """Attempts of a phase that the plan's ε accounts for; an owner answers no more.
+
+        Count and mean have one: a second would double their part of ε. Without noise there is no ε
+        to share out, and they have the spare attempts too.
+        """
+        early = 1 if self.epsilon is not None else 1 + self.attempts - self.rounds
+        most = dict.fromkeys(self.phases, early) | {"train": self.attempts}
         return most.get(phase, 0)
 
     @property

@@ -13,6 +13,7 @@ from feddiff_crypto.fixedpoint import RING_BITS
 from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.keys import is_party_name
 from feddiff_crypto.masking.policy import MAX_OWNERS
+from feddiff_secure.config.bounds import MOST_SPARE
 from feddiff_secure.config.holds import HELD
 
 MOST_TILE = 64
@@ -112,7 +113,7 @@ FIELDS: dict[str, Check] = {
     "classes": _integer(1, MOST_CLASSES),
     "features": _integer(1, MOST_FEATURES),
     "rounds": _integer(1, MOST_ROUNDS),
-    "attempts": _integer(1, MOST_ROUNDS),
+    "attempts": _integer(1, MOST_ROUNDS + MOST_SPARE),
     "sampling_rate": _number(1e-6, 1),
     "clip": _number(1e-6, 1e6),
     "scale": _number(1e-6, 1e12),

@@ -10,6 +10,7 @@ from feddiff_privacy.errors import PrivacyError
 from feddiff_privacy.noise import LEAST_STD, share_std
 from feddiff_secure.aggregation.centring import Block
 from feddiff_secure.aggregation.grid import gradient_grid
+from feddiff_secure.config.bounds import MOST_SPARE
 from feddiff_secure.config.load import config_digest
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
@@ -75,7 +76,7 @@ def make_plan(
         classes=classes,
         features=features,
         rounds=config.rounds,
-        attempts=config.rounds,
+        attempts=config.rounds + (config.spare_attempts if config.is_private else MOST_SPARE),
         sampling_rate=config.sampling_rate,
         clip=config.clip_norm,
         scale=gradient_grid(config.clip_norm, classes * features).scale,

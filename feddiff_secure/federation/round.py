@@ -6,7 +6,7 @@ sees adverts, sealed shares, masked vectors, signatures and revealed shares; nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,8 @@ def secure_sum(
     plan: Plan,
     attempt: Attempt,
     transcript: Transcription | None = None,
+    *,
+    on_total: Callable[[NDArray[np.int64]], None] | None = None,
 ) -> NDArray[np.int64]:
     """Run one attempt and return the decoded sum of the owners' noised integer vectors.
 
@@ -66,6 +68,8 @@ def secure_sum(
         plan: the agreed plan.
         attempt: which release.
         transcript: the run's log; None where none is kept.
+        on_total: receives the sum before the log has its leaf: what it changes is what a process
+            after this one has to know if the leaf is there.
 
     Returns:
         Grid units, shape (dimension,).
@@ -77,8 +81,11 @@ def secure_sum(
     there = present(exchange, plan.policy.threshold)
     index = (attempt.phase, attempt.round_index, attempt.attempt)
     with recorded(transcript, index, model_hash(attempt.weights)) as record, aborted(*index):
-        total = _play(exchange, registry, plan, attempt, there, record=record)
-    return plan.grid(attempt.phase).ring.from_ring(total)
+        ring = plan.grid(attempt.phase).ring
+        total = ring.from_ring(_play(exchange, registry, plan, attempt, there, record=record))
+        if on_total is not None:
+            on_total(total)
+    return total
 
 
 def _play(

@@ -24,6 +24,7 @@ from feddiff_privacy.statement import Statement
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.layout import SensorLayout
 from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.checkpoint import RunCheckpoint
 from feddiff_secure.federation.evaluation import (
     describe_parts,
     painted,
@@ -36,14 +37,14 @@ from feddiff_secure.federation.examples import (
     describe,
     labelled_examples,
 )
-from feddiff_secure.federation.ledgers import largest_epsilon, run_ledgers, witness_stores
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.prepare import Prepared, Splitter, prepare
 from feddiff_secure.federation.preprocessing import check_preprocessing
 from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.resume_folder import ResumeFolder
 from feddiff_secure.federation.second_opinion import second_opinion
-from feddiff_secure.federation.simulated import Federation
+from feddiff_secure.federation.secure_rounds import RoundsJob, all_tiles, secure_rounds
 from feddiff_secure.federation.statement import privacy_statement
 from feddiff_secure.federation.training import RoundLog, Trained
 from feddiff_secure.federation.transcription import Transcription
@@ -120,8 +121,9 @@ def simulate(
     feature_map: FeatureMaker = default_features,
     directory: Path | None = None,
     splitter: Splitter | None = None,
+    saved: RunCheckpoint | None = None,
 ) -> RunResult:
-    """Run the whole federation in this process.
+    """Run the whole federation in this process, or go on with a run that was interrupted.
 
     Args:
         config: the configuration.
@@ -134,12 +136,14 @@ def simulate(
             default are for comparison.
         directory: the run directory, which `on_ready` makes; None for no transcript.
         splitter: sets the test part aside; None for the default of `prepare`.
+        saved: the checkpoint in that directory, to go on from; None for a new run.
 
     Raises:
         UsageError, DataError: input that cannot be run; nothing was released.
         BudgetError: a ledger has no room for the plan; nothing was released.
         VerificationError: a ledger was reset or restored from an older copy.
         ProtocolAbortedError: a round could not be completed.
+        ResumeRefusedError: the interrupted run cannot go on.
     """
     clock = Clock()
     check_available(config)
@@ -148,38 +152,27 @@ def simulate(
     check_preprocessing(config, prepared.dataset.layout, features.networks)
     check_labelled(prepared)
     clock.lap("data")
-    plan = make_plan(
-        config,
-        session=SecureRandom().random_bytes(SESSION_BYTES),
-        owners=prepared.names,
-        tile=prepared.tile,
-        classes=len(prepared.dataset.classes),
-        features=sum(features.widths.values()),
-        hsi_features=features.widths.get("hsi"),
-        blocks=blocks_of(features, config),
-    )
+    plan = _plan(config, prepared, features) if saved is None else saved.plan
+    if saved is not None:
+        assert directory is not None  # where the checkpoint came from
+        ResumeFolder(directory).check_data(all_tiles(prepared))
     on_ready(plan)
     clock.lap("calibrate")
     described, tested = describe_parts(features, prepared, progress, describer)
     clock.lap("features")
 
-    held = dict(zip(prepared.names, prepared.owners, strict=True))
-    with run_ledgers(config, held, ledgers) as books:
-        stores = witness_stores(config, ledgers)
-        federation = Federation.simulated(plan, books, _examples(features, described), stores)
-        transcript = (
-            None
-            if directory is None
-            else federation.transcription(plan, directory, _public(features, prepared))
-        )
-        progress.stage("secure rounds", plan.rounds)
-        trained = federation.train(
-            plan,
-            check_count=lambda tiles: config.check_delta(tiles, "tiles, released privately"),
-            log=log,
-            progress=progress,
-            transcript=transcript,
-        )
+    job = RoundsJob(
+        config=config,
+        plan=plan,
+        prepared=prepared,
+        public=_public(features, prepared),
+        examples=_examples(features, described),
+        ledgers=ledgers,
+        directory=directory,
+        saved=saved,
+    )
+    rounds = secure_rounds(job, log=log, progress=progress)
+    trained = rounds.trained
     clock.lap("rounds")
     model = Model(features, trained.weights, prepared.dataset.classes)
     test_true, test_predicted = tested_labels(model, tested.test)
@@ -192,12 +185,11 @@ def simulate(
         tile=prepared.tile,
         support=prepared.dataset.layout.support,
         priors=features.provenance,
-        lifetime_epsilon=largest_epsilon(books),
+        lifetime_epsilon=rounds.lifetime_epsilon,
         alignment=prepared.alignment,
         second_opinion=second_opinion,
     )
     clock.lap("account")
-    releases = sum(plan.phases.values())
     return RunResult(
         config=config,
         plan=plan,
@@ -209,9 +201,21 @@ def simulate(
         test_predicted=test_predicted,
         maps=maps,
         seconds=clock.seconds,
-        bytes_up=float(np.mean([federation.exchange.traffic.up[name] for name in plan.owners]))
-        / releases,
-        transcript=transcript,
+        bytes_up=rounds.bytes_up,
+        transcript=rounds.transcript,
+    )
+
+
+def _plan(config: RunConfig, prepared: Prepared, features: FeatureMap) -> Plan:
+    return make_plan(
+        config,
+        session=SecureRandom().random_bytes(SESSION_BYTES),
+        owners=prepared.names,
+        tile=prepared.tile,
+        classes=len(prepared.dataset.classes),
+        features=sum(features.widths.values()),
+        hsi_features=features.widths.get("hsi"),
+        blocks=blocks_of(features, config),
     )
 
 

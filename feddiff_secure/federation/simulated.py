@@ -17,9 +17,13 @@ from feddiff_secure.federation.encrypted_training import delivered_model, train_
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.run_state import RunState
 from feddiff_secure.federation.training import RoundLog, Trained, train
 from feddiff_secure.federation.transcription import LogKeeper, Transcription
+from feddiff_secure.transcript.files import COORDINATOR
+from feddiff_secure.transcript.growing_file import FileState
 from feddiff_secure.transcript.leaves import FeaturesLeaf
+from feddiff_secure.transcript.sent_file import SentStore
 from feddiff_secure.transcript.witness import MemoryStore, OwnerWitness
 from feddiff_secure.transport.inprocess import InProcessExchange
 
@@ -49,6 +53,9 @@ class Federation:
         ledgers: Mapping[str, AttemptLedger],
         examples: Sequence[TileExamples],
         witness_store: Callable[[str], WitnessStore] = lambda _owner: MemoryStore(),
+        *,
+        keys: Mapping[str, IdentityKey] | None = None,
+        sent_store: Callable[[str], SentStore | None] = lambda _owner: None,
     ) -> Self:
         """Owners and, where the plan names one, a custodian.
 
@@ -57,9 +64,13 @@ class Federation:
             ledgers: owner → its open ledger, in roster order.
             examples: the owners' labelled tiles, in roster order.
             witness_store: owner → where it keeps the last checkpoint it cosigned.
+            keys: identities of owners and coordinator; None makes new ones.
+            sent_store: owner → where it keeps what it sent last; None for nowhere.
         """
-        coordinator = IdentityKey.generate(SecureRandom())
-        identities = {name: IdentityKey.generate(SecureRandom()) for name in plan.owners}
+        if keys is None:
+            parties = (COORDINATOR, *plan.owners)
+            keys = {name: IdentityKey.generate(SecureRandom()) for name in parties}
+        coordinator, identities = keys[COORDINATOR], {name: keys[name] for name in plan.owners}
         registry = Registry({name: key.public for name, key in identities.items()})
         custodians, others = None, {}
         if plan.custodian is not None:
@@ -79,16 +90,23 @@ class Federation:
                 witness=OwnerWitness(
                     name, identities[name], registry, coordinator.public, witness_store(name)
                 ),
+                sent=sent_store(name),
             )
             for name, part in zip(plan.owners, examples, strict=True)
         ]
         exchange = InProcessExchange({o.name: o for o in owners}, others)
         return cls(owners, registry, exchange, coordinator, custodians)
 
-    def transcription(self, plan: Plan, directory: Path, features: FeaturesLeaf) -> Transcription:
-        """The log of a run of this federation, in its run directory."""
+    def transcription(
+        self,
+        plan: Plan,
+        directory: Path,
+        features: FeaturesLeaf,
+        kept: Mapping[str, FileState] | None = None,
+    ) -> Transcription:
+        """The log of a run of this federation, in its run directory, new or as it was `kept`."""
         keeper = LogKeeper(directory, self.coordinator, features, self.custodians)
-        return Transcription(keeper, plan, self.registry, self.exchange)
+        return Transcription(keeper, plan, self.registry, self.exchange, kept)
 
     def train(
         self,
@@ -98,8 +116,11 @@ class Federation:
         log: RoundLog,
         progress: Progress,
         transcript: Transcription | None = None,
+        state: RunState | None = None,
     ) -> Trained:
         """The secure rounds, in the plan's mode; the model as its recipient gets it.
+
+        In encrypted mode there is no state to go on from: the owners hold the model.
 
         Raises:
             BudgetError, ProtocolAbortedError, UsageError: as `train` and `train_encrypted`.
@@ -122,4 +143,5 @@ class Federation:
             log=log,
             progress=progress,
             transcript=transcript,
+            state=state,
         )

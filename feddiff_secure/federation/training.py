@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from feddiff_crypto.keys import Registry
 from feddiff_privacy.events import Event
 from feddiff_secure.aggregation.update import UpdateRule
-from feddiff_secure.errors import BudgetError, ProtocolAbortedError
-from feddiff_secure.federation.local_model import LocalModel, released_tiles
-from feddiff_secure.federation.phases import PHASE_TIMEOUT
+from feddiff_secure.errors import ResumeRefusedError
+from feddiff_secure.federation.agreement import agree, follow, was_charged
+from feddiff_secure.federation.local_model import released_tiles
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.round import Attempt, secure_sum
+from feddiff_secure.federation.run_state import RunState
 from feddiff_secure.federation.transcription import Transcription
-from feddiff_secure.transport.exchange import REFUSED, Exchange
+from feddiff_secure.transcript.leaves import AttemptKey
+from feddiff_secure.transport.exchange import Exchange
 
 RoundLog = Callable[[dict[str, Any]], None]
 SumObserver = Callable[[Attempt, NDArray[np.int64]], None]
@@ -53,8 +55,9 @@ def train(
     progress: Progress,
     on_sum: SumObserver | None = None,
     transcript: Transcription | None = None,
+    state: RunState | None = None,
 ) -> Trained:
-    """Run the plan.
+    """Run the plan, from the beginning or from where an earlier process stopped.
 
     Args:
         exchange: the transport to the owners.
@@ -65,77 +68,86 @@ def train(
         progress: receives one step a round.
         on_sum: receives every training round's attempt and decoded sum: what a coordinator sees.
         transcript: the run's log; None where none is kept.
+        state: how far the run has come, kept up to date; None for a new one.
 
     Raises:
         BudgetError: an owner's ledger has no room for the plan; nothing was released.
+        ResumeRefusedError: what was interrupted leaves no attempt of a phase.
         ProtocolAbortedError: an owner refused the plan or a round could not be completed.
         UsageError: the released count of tiles does not allow the plan.
+        VerificationError, DataError: what is left of the run does not fit together.
     """
-    agree(exchange, plan)
-    if transcript is not None:
-        transcript.begin()
-    model = LocalModel(plan)
-    events: list[Event] = []
-    if plan.nominal_tiles is None:
-        attempt = Attempt("count", 0, 0, model.query)
-        counted = secure_sum(exchange, registry, plan, attempt, transcript)
-        events.append(plan.event("count", 1))
-        tiles = released_tiles(plan, counted)
-        log({"phase": "count", "round": 0, "attempt": 0, "tiles": tiles})
-        check_count(tiles)
-        model.apply(counted)
-    else:
-        tiles = plan.nominal_tiles
-        check_count(tiles)
-
-    if plan.blocks is not None:
-        attempt = Attempt("mean", 0, 0, model.query)
-        model.apply(secure_sum(exchange, registry, plan, attempt, transcript))
-        events.append(plan.event("mean", 1))
-        log({"phase": "mean", "round": 0, "attempt": 0})
-
-    for round_index in range(plan.rounds):
-        began = time.perf_counter()
-        attempt = Attempt("train", round_index, 0, model.query)
-        total = secure_sum(exchange, registry, plan, attempt, transcript)
-        if on_sum is not None:
-            on_sum(attempt, total)
-        model.apply(total)
-        log(
-            {
-                "phase": "train",
-                "round": round_index,
-                "attempt": 0,
-                "noised_gradient_norm": float(np.linalg.norm(total / plan.scale)) / tiles,
-                "seconds": time.perf_counter() - began,
-            }
-        )
-        progress.advance()
-    events.append(plan.event("train", plan.rounds))
+    state = RunState.begun(plan) if state is None else state
+    _take_up(exchange, state, transcript)
+    if plan.nominal_tiles is not None:
+        check_count(plan.nominal_tiles)
+    progress.advance(state.course.done["train"])
+    while (due := state.course.next) is not None:
+        attempt = Attempt(due.phase, due.round_index, due.attempt, state.model.query)
+        on_total = _taking(state, due, check_count, log)
+        total = secure_sum(exchange, registry, plan, attempt, transcript, on_total=on_total)
+        if due.phase == "train":
+            progress.advance()
+            if on_sum is not None:
+                on_sum(attempt, total)
+    events = state.course.events()
     if transcript is not None:
         transcript.end(events)
-    return Trained(model.model(), tiles, events, model.rule)
+    model = state.model
+    assert model.tiles is not None  # every plan that is finished knows it
+    return Trained(model.model(state.course.done["train"]), model.tiles, events, model.rule)
 
 
-def agree(exchange: Exchange, plan: Plan) -> None:
-    """Send the plan to every owner and the custodian; all must accept the same one.
+def _take_up(exchange: Exchange, state: RunState, transcript: Transcription | None) -> None:
+    """Agree on the plan, and take up the log; an attempt that was under way is lost if charged."""
+    course = state.course
+    known = (follow if course.next is None else agree)(exchange, state.plan)
+    if transcript is None:
+        return
+    if not transcript.leaves:
+        transcript.begin()
+    else:
+        transcript.rejoin({owner: rejoined.cosigned for owner, rejoined in known.items()})
+    due = course.next
+    if due is not None and was_charged(state, known):
+        transcript.interrupted(due)
+        course.lose()
+    if course.exhausted is not None:
+        raise ResumeRefusedError(
+            f"the run stopped in its only attempt of {course.exhausted}, which stays charged",
+            "start a new run; feddiff-secure budget says what is left",
+        )
 
-    Raises:
-        BudgetError: an owner's ledger has no room for the plan.
-        ProtocolAbortedError: a party did not accept it.
-    """
-    parties = plan.owners if plan.custodian is None else (*plan.owners, plan.custodian)
-    message = {"plan": plan.to_json()}
-    replies = exchange.exchange("plan", dict.fromkeys(parties, message), PHASE_TIMEOUT)
-    for party in parties:
-        reply = replies.get(party, {REFUSED: "no_answer"})
-        if reply.get(REFUSED) == "budget_refused":
-            raise BudgetError(
-                f"{party} did not accept the plan: its ledger has no room for it",
-                "nothing was released; ask that owner what is left",
-            )
-        if reply.get("accepted") != plan.digest():
-            raise ProtocolAbortedError(
-                f"{party} did not accept the plan: {reply.get(REFUSED)!s}",
-                "nothing was released; docs/protocol.md lists the codes",
-            )
+
+def _taking(
+    state: RunState, due: AttemptKey, check_count: Callable[[int], None], log: RoundLog
+) -> Callable[[NDArray[np.int64]], None]:
+    """What a release that was just completed changes: the state, and a line of the log."""
+    began, sent = time.perf_counter(), state.sent()
+
+    def take(total: NDArray[np.int64]) -> None:
+        if due.phase == "count":
+            check_count(released_tiles(state.plan, total))
+        state.model.apply(total)
+        state.course.complete()
+        state.bytes_up += state.sent() - sent
+        log({**_fields(due), **_seen(state, due.phase, total, time.perf_counter() - began)})
+
+    return take
+
+
+def _fields(due: AttemptKey) -> dict[str, Any]:
+    """Which release a line of the log is of."""
+    return {"phase": due.phase, "round": due.round_index, "attempt": due.attempt}
+
+
+def _seen(state: RunState, phase: str, total: NDArray[np.int64], seconds: float) -> dict[str, Any]:
+    """What a line of the log says of a sum."""
+    tiles = state.model.tiles
+    assert tiles is not None  # a count, or a release after it
+    if phase == "count":
+        return {"tiles": tiles}
+    if phase == "mean":
+        return {}
+    norm = float(np.linalg.norm(total / state.plan.scale))
+    return {"noised_gradient_norm": norm / tiles, "seconds": seconds}

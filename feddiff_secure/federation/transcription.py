@@ -11,7 +11,8 @@ second history end it too.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,15 +25,24 @@ from feddiff_crypto.tlog.checkpoint import Checkpoint
 from feddiff_crypto.tlog.note import Note, NoteSignature
 from feddiff_crypto.tlog.policy import LogPolicy
 from feddiff_privacy.events import Event
-from feddiff_secure.errors import ProtocolAbortedError
+from feddiff_secure.errors import DataError, ProtocolAbortedError, VerificationError
 from feddiff_secure.federation.disclosure import libraries
 from feddiff_secure.federation.phases import ask
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.transcript.attestation import run_statement
 from feddiff_secure.transcript.digests import END_LABEL, RUN_LABEL, end_digest
-from feddiff_secure.transcript.files import ATTESTATION, COORDINATOR, manifest, origin_of
+from feddiff_secure.transcript.files import (
+    ATTESTATION,
+    COORDINATOR,
+    RESUME,
+    manifest,
+    origin_of,
+    sync_and_rename,
+)
+from feddiff_secure.transcript.growing_file import FileState
 from feddiff_secure.transcript.leaves import (
     HASH_BYTES,
+    AbortLeaf,
     AttemptKey,
     EndLeaf,
     FeaturesLeaf,
@@ -40,6 +50,7 @@ from feddiff_secure.transcript.leaves import (
     Leaf,
     ManifestLeaf,
     PrivacyLeaf,
+    RoundLeaf,
     RunLeaf,
 )
 from feddiff_secure.transcript.record import AttemptRecord
@@ -49,12 +60,16 @@ from feddiff_secure.transport.exchange import Exchange, Message
 _HINT = "an owner's node refuses a log that rewrites itself; nothing further was released"
 
 
+INTERRUPTED = "Interrupted"
+"""Reason of the abort leaf of an attempt that a stopped process left behind."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogKeeper:
     """The coordinator as the keeper of a log.
 
     Attributes:
-        directory: the run directory, which has no transcript yet.
+        directory: the run directory.
         key: its identity: the log's key.
         features: the log's second leaf.
         custodians: identities of custodians; None where there are none.
@@ -74,15 +89,67 @@ class Transcription:
         plan: the plan.
         owners: the owners' pinned identities.
         exchange: the transport to them.
+        kept: states of the transcript's files, to go on from; None for a new log.
+
+    Raises:
+        DataError: `kept` is not what lies there.
     """
 
-    def __init__(self, keeper: LogKeeper, plan: Plan, owners: Registry, exchange: Exchange) -> None:
+    def __init__(
+        self,
+        keeper: LogKeeper,
+        plan: Plan,
+        owners: Registry,
+        exchange: Exchange,
+        kept: Mapping[str, FileState] | None = None,
+    ) -> None:
         self._keeper, self._plan, self._exchange, self._owners = keeper, plan, exchange, owners
-        self._store = TranscriptStore(keeper.directory)
+        self._store = TranscriptStore(keeper.directory, kept)
+        self.save: Callable[[], None] = lambda: None
+        """Called when the log has a leaf that a later process must know of, before it is shown."""
         self._origin = origin_of(plan.session)
         self._policy = LogPolicy(self._origin, keeper.key.public, owners, plan.colluders)
         self._cosigned = dict.fromkeys(plan.owners, 0)  # leaves at each owner's last cosignature
-        self._run: RunLeaf | None = None
+        leaves = self._store.leaves
+        self._run = leaves[0] if leaves and isinstance(leaves[0], RunLeaf) else None
+
+    @property
+    def states(self) -> dict[str, FileState]:
+        """The transcript's files as they are."""
+        return self._store.states
+
+    @property
+    def leaves(self) -> list[Leaf]:
+        """The leaves of the log so far."""
+        return self._store.leaves
+
+    def rejoin(self, cosigned: Mapping[str, int]) -> None:
+        """Go on with a log: the last leaf is witnessed now if it was not before.
+
+        Args:
+            cosigned: leaves at each owner's last cosignature, as it says.
+
+        Raises:
+            VerificationError: an owner has cosigned more than the log has.
+            ProtocolAbortedError: an owner refuses the checkpoint, or too few sign it.
+        """
+        size = self._store.log.size
+        for owner, leaves in cosigned.items():
+            if not 0 <= leaves <= size:
+                raise VerificationError(
+                    f"{owner} has cosigned {leaves} leaves of a log of {size}: it is an older copy",
+                    "go on from the newest copy, or start anew",
+                )
+        self._cosigned.update(cosigned)
+        noted = bool(self._store.notes) and self._store.is_noted(self._store.notes[-1])
+        witnessed = FeaturesLeaf | RoundLeaf | ManifestLeaf
+        if not noted and isinstance(self._store.leaves[-1], witnessed):
+            self._witness()
+
+    def interrupted(self, key: AttemptKey) -> None:
+        """Take down an attempt that was charged and of which nothing else is known any more."""
+        self._store.append(AbortLeaf(key, {}, INTERRUPTED))
+        self.save()
 
     def begin(self) -> None:
         """Have the owners sign the first leaf, add the features, and the first checkpoint.
@@ -128,16 +195,18 @@ class Transcription:
         except ProtocolAbortedError as error:
             # No checkpoint of its own: the owners may be gone, and the next one covers it.
             self._store.append(record.abort_leaf(type(error.__cause__ or error).__name__))
-            self._store.close()
+            self.save()
             raise
         self._append(record.leaf())
 
     def end(self, events: Sequence[Event]) -> None:
-        """Add the privacy events and the owners' last words.
+        """Add the privacy events and the owners' last words, unless they are there already.
 
         Raises:
             ProtocolAbortedError: an owner refuses, or its word is not signed.
         """
+        if any(isinstance(leaf, EndLeaf) for leaf in self._store.leaves):
+            return
         self._store.append(PrivacyLeaf(tuple(event.to_json() for event in events)))
         asked: dict[str, Message] = {owner: {} for owner in self._plan.owners}
         words = ask(self._exchange, "end", asked, _last_word)
@@ -146,19 +215,27 @@ class Transcription:
                 digest = end_digest(self._plan.session, party, word.entries, word.head, word.model)
                 self._owners.verify(party, word.signature, END_LABEL, digest)
         self._store.append(EndLeaf(words))
-        self._store.close()
+        self.save()
 
     def finish(self) -> None:
         """Add the manifest of the directory, have it witnessed, and attest to it all.
 
-        Nothing may be written into the directory afterwards.
+        Nothing may be written into the directory afterwards. What an unfinished run goes on from is
+        removed.
 
         Raises:
             ProtocolAbortedError: an owner refuses the last checkpoint.
+            DataError: the log has its manifest from before, and a file is not as listed.
         """
         assert self._run is not None
         directory = self._keeper.directory
-        self._append(ManifestLeaf(manifest(directory)))
+        if not self.is_complete:
+            self._store.gather_vectors()
+            self._append(ManifestLeaf(manifest(directory, unfinished=True)))
+        elif self._store.leaves[-1] != ManifestLeaf(manifest(directory, unfinished=True)):
+            raise DataError(
+                f"{directory}: a file is not as the log lists it", "start the run again"
+            )
         statement = run_statement(
             directory,
             self._run,
@@ -167,13 +244,27 @@ class Transcription:
             libraries=libraries(),
         )
         envelope = statement.sign({COORDINATOR: self._keeper.key})
-        (directory / ATTESTATION).write_bytes(envelope.to_bytes())
+        draft = directory / RESUME / "attestation"
+        draft.write_bytes(envelope.to_bytes())
+        sync_and_rename(draft, directory / ATTESTATION)
+        shutil.rmtree(directory / RESUME)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the log has its last leaf, which lists the run's files."""
+        return any(isinstance(leaf, ManifestLeaf) for leaf in self._store.leaves[-1:])
 
     def _append(self, leaf: Leaf) -> None:
         """Add a leaf and have the log witnessed up to it."""
-        index = self._store.append(leaf)
+        self._store.append(leaf)
+        self.save()
+        self._witness()
+
+    def _witness(self) -> None:
+        """Sign the log as it is, and have the owners cosign it."""
         note = self._checkpoint().sign(self._keeper.key)
         log = self._store.log
+        index = log.size - 1
         path = b"".join(log.inclusion_proof(index))
         messages: dict[str, Message] = {
             owner: {

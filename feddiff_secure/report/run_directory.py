@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from feddiff_privacy.card import deployment_card
+from feddiff_privacy.ledger.reading import read_ledger
 from feddiff_secure.config.load import dump_config
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.errors import UsageError
+from feddiff_secure.errors import DataError, UsageError
+from feddiff_secure.federation.resume_folder import RunLock
 from feddiff_secure.federation.run import RunResult
 from feddiff_secure.model.model_file import model_bytes
 from feddiff_secure.model.prior import FOLDER, prior_files
@@ -23,6 +25,10 @@ from feddiff_secure.public_log import log_release
 from feddiff_secure.report.accuracy import Accuracy
 from feddiff_secure.report.run_map import write_run_maps
 from feddiff_secure.report.run_page import PAGE, run_page
+from feddiff_secure.transcript.files import ATTESTATION, PARTIAL, RESUME
+
+METRICS_LOG = "metrics.jsonl"
+_CHANGED = "the directory was changed since the run stopped; nothing in it goes on from here"
 
 
 class RunDirectory:
@@ -30,18 +36,24 @@ class RunDirectory:
 
     Args:
         out: the final path; it and `out.partial` must not exist.
+        resumed: whether to go on with a run that was interrupted: `out.partial` must then exist.
 
     Raises:
-        UsageError: one of them exists, or the parent cannot be written.
+        UsageError: a path exists that must not, or the other way round.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *, resumed: bool = False) -> None:
         self.out = out
-        self.partial = out.with_name(out.name + ".partial")
+        self.partial = out.with_name(out.name + PARTIAL)
         self.ledgers = self.partial / "ledger"
-        for path in (self.out, self.partial):
+        self._lock: RunLock | None = None
+        for path in (self.out,) if resumed else (self.out, self.partial):
             if path.exists():
                 raise UsageError(f"out: {path} exists", "give another --out, or remove it")
+        if resumed and not self.partial.is_dir():
+            raise UsageError(
+                f"{self.partial} is not a directory", "give the DIR.partial of an interrupted run"
+            )
 
     def open(self, config: RunConfig) -> None:
         """Create the partial directory with the resolved configuration.
@@ -57,9 +69,71 @@ class RunDirectory:
             ) from error
         self._write("config.toml", dump_config(config).encode())
 
+    def lock(self) -> None:
+        """Keep other processes out until `release`.
+
+        Raises:
+            UsageError: another one is at it.
+        """
+        self._lock = RunLock(self.partial)
+
+    def release(self) -> None:
+        """Let other processes in."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def cut_log(self, lines: int) -> None:
+        """Take off `metrics.jsonl` what was written after its first `lines` lines.
+
+        Raises:
+            DataError: it has fewer, or cannot be read.
+        """
+        path = self.partial / METRICS_LOG
+        if not lines:
+            path.unlink(missing_ok=True)
+            return
+        try:
+            found = path.read_bytes().splitlines(keepends=True)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}", _CHANGED) from None
+        if len(found) < lines or not found[lines - 1].endswith(b"\n"):
+            raise DataError(f"{path}: {len(found)} lines of {lines} releases", _CHANGED)
+        os.truncate(path, sum(map(len, found[:lines])))
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether a later process can go on with the run."""
+        return (self.partial / RESUME / "checkpoint").exists()
+
+    @property
+    def is_attested(self) -> bool:
+        """Whether every file is written, the last one too."""
+        return (self.partial / ATTESTATION).exists()
+
+    def complete(self) -> None:
+        """Give a directory that is attested its name."""
+        shutil.rmtree(self.partial / RESUME, ignore_errors=True)
+        self.partial.rename(self.out)
+
+    def record(self, name: str) -> dict[str, Any]:
+        """The JSON object in a file of the directory.
+
+        Raises:
+            DataError: it is none.
+        """
+        path = self.partial / name
+        try:
+            value = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{path}: {str(error)[:80]}", _CHANGED) from None
+        if not isinstance(value, dict):
+            raise DataError(f"{path}: no object", _CHANGED)
+        return value
+
     def log(self, line: dict[str, Any]) -> None:
         """Append one line to `metrics.jsonl`, on disk before the next release begins."""
-        with (self.partial / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with (self.partial / METRICS_LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -67,8 +141,19 @@ class RunDirectory:
 
     def finish(self, result: RunResult) -> dict[str, Any]:
         """Write everything else and rename; returns the content of `metrics.json`."""
+        transcript = result.transcript
+        if transcript is not None and transcript.is_complete:  # stopped after the last leaf
+            metrics = self.record("metrics.json")
+        else:
+            metrics = run_metrics(result)
+            self._write_all(result, metrics)
+        if transcript is not None:
+            transcript.finish()  # last: it names the hash of every file
+        self.partial.rename(self.out)
+        return metrics
+
+    def _write_all(self, result: RunResult, metrics: dict[str, Any]) -> None:
         statement = result.statement
-        metrics = run_metrics(result)
         self._write("model.safetensors", model_bytes(result.model))
         self._write("metrics.json", _json(metrics))
         self._write("privacy.json", _json(statement.to_json()))
@@ -77,10 +162,6 @@ class RunDirectory:
         self._keep_priors(result)
         write_run_maps(result, self.partial)
         self._write(PAGE, _page(result, metrics))
-        if result.transcript is not None:
-            result.transcript.finish()  # last: it names the hash of every file
-        self.partial.rename(self.out)
-        return metrics
 
     def _keep_priors(self, result: RunResult) -> None:
         """Copy the branches that are not the shipped ones beside the model that needs them."""
@@ -96,7 +177,9 @@ class RunDirectory:
     @property
     def records_releases(self) -> bool:
         """Whether it holds the only record of what may have been released."""
-        return self.ledgers.exists() or (self.partial / "metrics.jsonl").exists()
+        if self.can_go_on or (self.partial / METRICS_LOG).exists():
+            return True
+        return any(read_ledger(path).plans for path in sorted(self.ledgers.glob("*.jsonl")))
 
     def _write(self, name: str, content: bytes) -> None:
         (self.partial / name).write_bytes(content)

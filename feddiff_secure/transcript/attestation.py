@@ -36,12 +36,12 @@ def run_statement(
     """The statement of a finished run directory.
 
     Args:
-        directory: with every file but the attestation.
+        directory: with every file but the attestation; the run's folder `RESUME` does not count.
         run: the log's first leaf. checkpoint: its last state.
         config_digest: of the resolved configuration.
         libraries: name → version of what computed the guarantee.
     """
-    return Statement(subjects(directory), RUN_PREDICATE, {
+    return Statement(subjects(directory, unfinished=True), RUN_PREDICATE, {
         "session": str(run.plan["session"]),
         "config": config_digest,
         "plan": hashlib.sha256(run.plan_bytes()).hexdigest(),
@@ -55,9 +55,10 @@ def run_statement(
     })  # fmt: skip
 
 
-def subjects(directory: Path) -> dict[str, bytes]:
-    """Name → SHA-256 of every file of a run but the attestation."""
-    names = (name for name in run_files(directory) if name != ATTESTATION)
+def subjects(directory: Path, *, unfinished: bool = False) -> dict[str, bytes]:
+    """Name → SHA-256 of every file of a run but the attestation; `unfinished` as in `run_files`."""
+    found = run_files(directory, unfinished=unfinished)
+    names = (name for name in found if name != ATTESTATION)
     return {name: file_digest(directory / name) for name in names}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from feddiff_secure.errors import VerificationError
+from feddiff_secure.errors import UsageError, VerificationError
 from feddiff_secure.transcript.leaves import MOST_FILES, is_file_name
 
 FOLDER: Final = "transcript"
@@ -19,6 +19,10 @@ ROSTERS: Final = f"{FOLDER}/rosters.jsonl"
 VECTORS: Final = f"{FOLDER}/vectors.h5"
 PRUNED: Final = f"{FOLDER}/pruned.json"
 ATTESTATION: Final = "attestation.json"
+PARTIAL: Final = ".partial"
+"""Ends the name of a run directory that is not finished."""
+RESUME: Final = "resume"
+"""The folder that an unfinished run has for what it goes on from; a finished one has none."""
 
 SELF_COVERED: Final = frozenset({LEAVES, CHECKPOINTS, PRUNED, ATTESTATION})
 """Files that no manifest lists. The leaves are covered by the last checkpoint's root, checkpoints
@@ -76,29 +80,72 @@ def read_bytes(path: Path, most: int) -> bytes:
     return data
 
 
-def run_files(directory: Path) -> list[str]:
+def check_finished(directory: Path) -> None:
+    """Refuse the directory of a run that was not finished.
+
+    Raises:
+        UsageError: its name says that it was not.
+    """
+    if directory.name.endswith(PARTIAL):
+        kept = (directory / RESUME / "checkpoint", directory / ATTESTATION)
+        can_go_on = any(path.exists() for path in kept)
+        raise UsageError(
+            f"{directory}: this run is unfinished",
+            f"go on with: feddiff-secure resume {directory}"
+            if can_go_on
+            else "it cannot go on; start it again",
+        )
+
+
+def make_resume_folder(directory: Path) -> Path:
+    """The folder `RESUME` of a run directory, mode 0700; made if there is none."""
+    folder = directory / RESUME
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def sync_and_rename(path: Path, name: Path) -> None:
+    """Give a finished file its name, once its bytes are on disk."""
+    _sync(path, os.O_RDONLY)
+    path.replace(name)
+    _sync(name.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def run_files(directory: Path, *, unfinished: bool = False) -> list[str]:
     """The names of all files of a run, sorted.
+
+    Args:
+        directory: of the run.
+        unfinished: whether the run is still writing: its folder `RESUME` is then left out.
 
     Raises:
         VerificationError: something that is neither a regular file nor a folder of some, a link, a
             name that no run makes, or too many files.
     """
-    names = sorted(_walk(directory, ""))
+    names = sorted(_walk(directory, "", RESUME if unfinished else None))
     if len(names) > MOST_FILES + len(SELF_COVERED):
         raise VerificationError(f"{directory}: {len(names)} files > limit {MOST_FILES}", _HINT)
     return names
 
 
-def manifest(directory: Path) -> dict[str, bytes]:
-    """Name → SHA-256 of every file that the manifest covers."""
+def manifest(directory: Path, *, unfinished: bool = False) -> dict[str, bytes]:
+    """Name → SHA-256 of every file that the manifest covers; `unfinished` as in `run_files`."""
     return {
         name: file_digest(directory / name)
-        for name in run_files(directory)
+        for name in run_files(directory, unfinished=unfinished)
         if name not in SELF_COVERED
     }
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[str]:
+def _walk(folder: Path, prefix: str, but: str | None = None) -> Iterator[str]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -107,6 +154,8 @@ def _walk(folder: Path, prefix: str) -> Iterator[str]:
         raise VerificationError(f"{folder}: an empty folder, which no run leaves", _HINT)
     for entry in entries:
         name = prefix + entry.name
+        if name == but:
+            continue
         if not is_file_name(name):
             raise VerificationError(f"{folder}: {entry.name[:80]!a} is no file of a run", _HINT)
         if entry.is_dir(follow_symlinks=False):

@@ -1,4 +1,4 @@
-"""`vectors.h5`: the masked vectors of every release and the secrets that opened its masks.
+"""`vectors.h5`: masked vectors of every completed release, and the secrets that opened its masks.
 
     /<phase>/<round>/<attempt>/vectors   uint32 or uint64, (survivors, dimension), chunked by row
     /<phase>/<round>/<attempt>/opened    uint8: the message of opened secrets
@@ -10,7 +10,7 @@ file's SHA-256 with the manifest *before* the HDF5 library sees a byte of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,56 +20,108 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.fixedpoint import RingArray
-from feddiff_secure.errors import VerificationError
+from feddiff_secure.errors import DataError, VerificationError
+from feddiff_secure.transcript.files import sync_and_rename
 from feddiff_secure.transcript.leaves import AttemptKey
 
 _CHUNK_ELEMENTS = 1 << 18  # 1 or 2 MiB
 _MOST_OPENED = 1 << 26  # bytes: 100 owners, a third of them dropped, with contributions
 _HINT = "the run directory is damaged; get it again from whoever made the run"
+_UNFINISHED = "unfinished"
+_LOST = "the directory was changed since the run stopped; nothing in it goes on from here"
 
 
 def _path(key: AttemptKey) -> str:
     return f"{key.phase}/{key.round_index}/{key.attempt}"
 
 
+def _name(key: AttemptKey) -> str:
+    return f"{key.phase}.{key.round_index}.{key.attempt}.h5"
+
+
 class VectorsWriter:
-    """Adds releases to a new file.
+    """Keeps each release in a file of its own, and makes the one file of all at the end.
+
+    A release is complete on disk, under its name, before its leaf is in the log. Files of releases
+    that never got that far have other names, and `keep` removes them.
 
     Args:
-        path: the file; made at the first release.
+        folder: of the releases' files; made at the first release.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._file: Any = None
 
     def put_vectors(self, key: AttemptKey, vectors: Mapping[str, RingArray]) -> None:
         """Store the masked vectors of a release, party → vector."""
-        if self._file is None:
-            self._file = h5py.File(self._path, "a", libver="latest")
-        rows = [vectors[party] for party in sorted(vectors)]
-        shape = (len(rows), rows[0].size)
-        dataset = self._file.create_dataset(
-            f"{_path(key)}/vectors",
-            shape,
-            rows[0].dtype,
-            chunks=(1, min(shape[1], _CHUNK_ELEMENTS)),
-            track_times=False,
-        )
-        for index, row in enumerate(rows):
-            dataset[index] = row
+        self._close()
+        self._folder.mkdir(exist_ok=True)
+        self._file = h5py.File(self._folder / _UNFINISHED, "w", libver="latest")
+        _write_rows(self._file, key, [vectors[party] for party in sorted(vectors)])
 
     def put_opened(self, key: AttemptKey, opened: bytes) -> None:
         """Store the message of opened secrets of a release whose vectors are stored."""
         data = np.frombuffer(opened, np.uint8)
         self._file.create_dataset(f"{_path(key)}/opened", data=data, track_times=False)
-        self._file.flush()
+        self._close()
+        sync_and_rename(self._folder / _UNFINISHED, self._folder / _name(key))
 
-    def close(self) -> None:
-        """Finish the file."""
+    def keep(self, keys: Sequence[AttemptKey]) -> None:
+        """Go on after these releases; what is left of others is removed.
+
+        Raises:
+            DataError: a release that is not there.
+        """
+        wanted = {_name(key) for key in keys}
+        found = {path.name for path in self._folder.glob("*")}
+        for name in sorted(wanted - found):
+            raise DataError(f"{self._folder / name}: missing", _LOST)
+        for name in found - wanted:
+            (self._folder / name).unlink()
+
+    def gather(self, keys: Sequence[AttemptKey], path: Path) -> None:
+        """Make the file of these releases, all at once; none is made of no release.
+
+        Raises:
+            DataError: a release that cannot be read back.
+        """
+        self._close()
+        if not keys:
+            return
+        whole = self._folder / _UNFINISHED
+        with h5py.File(whole, "w", libver="latest") as file:
+            for key in keys:
+                try:
+                    with h5py.File(self._folder / _name(key), "r") as part:
+                        rows, opened = part[f"{_path(key)}/vectors"], part[f"{_path(key)}/opened"]
+                        _write_rows(file, key, rows)
+                        file.create_dataset(
+                            f"{_path(key)}/opened", data=opened[()], track_times=False
+                        )
+                except (OSError, KeyError) as error:
+                    raise DataError(
+                        f"{self._folder / _name(key)}: {str(error)[:80]}", _LOST
+                    ) from None
+        sync_and_rename(whole, path)
+
+    def _close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _write_rows(file: Any, key: AttemptKey, rows: Any) -> None:
+    shape = (len(rows), rows[0].size)
+    dataset = file.create_dataset(
+        f"{_path(key)}/vectors",
+        shape,
+        rows[0].dtype,
+        chunks=(1, min(shape[1], _CHUNK_ELEMENTS)),
+        track_times=False,
+    )
+    for index in range(shape[0]):
+        dataset[index] = rows[index]
 
 
 class VectorsReader:

@@ -127,8 +127,18 @@ class OwnerWitness:
         said = read_leaf(parse_leaf(leaf, "newest leaf"))
         if isinstance(said, RoundLeaf):
             self._check_own(said, sent)
-        witness = Witness(self._name, self._key, {origin_of(session): self._log_key}, self._store)
-        return witness.cosign(parsed, _hashes(proof, "proof"), time)
+        return self._follower(session).cosign(parsed, _hashes(proof, "proof"), time)
+
+    def cosigned(self, session: str) -> int:
+        """Leaves of a run's log at the last cosignature; 0 before the first.
+
+        Raises:
+            DecodeError, LimitError: the stored state is damaged, or another witness's.
+        """
+        return self._follower(session).last(origin_of(session)).size
+
+    def _follower(self, session: str) -> Witness:
+        return Witness(self._name, self._key, {origin_of(session): self._log_key}, self._store)
 
     def _check_own(self, leaf: RoundLeaf, sent: Mapping[AttemptKey, bytes]) -> None:
         named = leaf.inputs.get(self._name)

@@ -222,4 +222,4 @@ def test_an_interrupted_run_keeps_the_ledger_of_what_it_released(
     monkeypatch.setattr("feddiff_secure.report.run_directory.RunDirectory.log", interrupt)
     assert cli(*run(tiny, tmp_path / "r", "--epsilon", "inf"))[0] == 130
     found = budget(cli, tmp_path / "r.partial")
-    assert {(one["attempts"], one["open_plans"]) for one in found} == {(1, 0)}
+    assert {(one["attempts"], one["open_plans"]) for one in found} == {(1, 1)}

@@ -16,11 +16,11 @@ from feddiff_secure.aggregation.contribution import contribution
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import ProtocolAbortedError, UsageError
 from feddiff_secure.federation.adversaries import adversary_rows
+from feddiff_secure.federation.agreement import agree
 from feddiff_secure.federation.encrypted_round import EncryptedAttempt, encrypted_sum
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.round import Attempt, secure_sum
 from feddiff_secure.federation.statement import _not_covered
-from feddiff_secure.federation.training import agree
 from tests.support.federations import CLASSES, FEATURES, Federation, plan_for
 
 ORIGIN = np.zeros((CLASSES, FEATURES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.events import NoisedSum
 from feddiff_privacy.ledger.chain_file import read_file
 from feddiff_privacy.ledger.errors import LedgerError
-from feddiff_privacy.ledger.ledger import AttemptLedger, Ledger
+from feddiff_privacy.ledger.ledger import AttemptLedger, HeldPlan, Ledger
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import BudgetError, ProtocolAbortedError
-from feddiff_secure.federation.owner import Owner, most_events
+from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.federation.round import Attempt, secure_sum
@@ -102,6 +103,9 @@ class FailingLedger:
     def reserve(self, plan: bytes, events: Sequence[NoisedSum], shares: int) -> int:
         return self._ledger.reserve(plan, events, shares)
 
+    def held(self, plan: bytes) -> HeldPlan | None:
+        return self._ledger.held(plan)
+
     def spend(self, reservation: int, phase: str) -> None:
         raise LedgerError("no space left", "free some")
 
@@ -158,7 +162,7 @@ def test_a_plan_is_reserved_at_its_most_attempts(tmp_path: Path) -> None:
     federation = Owners(PLAN, tmp_path)
     federation.agree()
     reserve = federation.ledgers["owner-001"].balance.reservations[1].reserve
-    assert list(reserve.events) == most_events(PLAN)
+    assert list(reserve.events) == PLAN.events()
     assert [event.attempts for event in reserve.events] == [1, PLAN.attempts]
     assert reserve.shares == PLAN.calibrated_shares
     assert reserve.plan == PLAN.digest().hex()
@@ -194,8 +198,10 @@ def test_a_restarted_owner_still_knows_what_earlier_rounds_spent(tmp_path: Path)
     for ledger in again.ledgers.values():
         assert ledger.balance.reservations[1].spent == {"train": 2}
         assert not ledger.balance.open_reservations
-    replies = again.agree()
-    assert {r.get(REFUSED) for r in replies.values()} == {"budget_refused"}
+    replies = again.agree()  # opening closed it, so that other plans have the room
+    assert {r.get(REFUSED) for r in replies.values()} == {"plan_closed"}
+    again.plan = replace(PLAN, session="1" * 32)
+    assert {r.get(REFUSED) for r in again.agree().values()} == {"budget_refused"}
 
 
 def test_an_ended_run_releases_what_was_not_spent_and_answers_no_more(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_coordinator_that_moves_the_model_otherwise_than_by_the_sums_is_found_
             shown = super().query
             return shown + 1e-9 if shown.any() else shown
 
-    monkeypatch.setattr("feddiff_secure.federation.training.LocalModel", Biased)
+    monkeypatch.setattr("feddiff_secure.federation.run_state.LocalModel", Biased)
     people = finished_run(tmp_path / "run", small_config(**FOUR))
     failed = verify_run(tmp_path / "run", pins=people.pins()).failed
     assert failed is not None

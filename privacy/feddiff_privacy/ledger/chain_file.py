@@ -112,10 +112,13 @@ class ChainFile:
             if written != len(line) + 1:
                 raise OSError(0, f"wrote {written} of {len(line) + 1} bytes")
             os.fsync(self._descriptor)
+            chain.add(entry, line)
         except OSError as error:
             self.close()
             raise LedgerError(f"{self.path}: {error.strerror}", _OPEN_HINT) from None
-        chain.add(entry, line)
+        except BaseException:  # Ctrl-C: the line may be on disk or not
+            self.close()
+            raise
         return len(chain.heads) - 1
 
     def close(self) -> None:

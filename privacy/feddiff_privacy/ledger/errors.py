@@ -45,3 +45,11 @@ class BudgetRefusedError(PrivacyError):
     def __init__(self, message: str, left: float | None = None) -> None:
         super().__init__(message)
         self.left = left
+
+
+class PlanClosedError(BudgetRefusedError):
+    """A plan that the ledger held before and has closed: it is never opened again."""
+
+
+class TilesChangedError(LedgerError):
+    """A plan that goes on with other tiles than it was accepted for."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -40,11 +41,31 @@ from feddiff_privacy.ledger.renyi_filter import filter_order
 _SPEND_BYTES = 256  # a spend or close line, at most
 
 
+@dataclass(frozen=True, slots=True)
+class HeldPlan:
+    """A plan that a ledger reserved before.
+
+    Attributes:
+        reservation: its number.
+        spent: attempts spent, by phase.
+        is_open: whether more may be spent.
+        same_tiles: whether the holding consists of the tiles that it was reserved for.
+    """
+
+    reservation: int
+    spent: Mapping[str, int]
+    is_open: bool
+    same_tiles: bool
+
+
 class AttemptLedger(Protocol):
     """What a node needs of a ledger."""
 
     def reserve(self, plan: bytes, events: Sequence[Event], shares: int) -> int:
         """Set a plan's budget aside; returns the reservation, or raises before an overspend."""
+
+    def held(self, plan: bytes) -> HeldPlan | None:
+        """What the ledger holds of a plan; None for one that it never reserved."""
 
     def spend(self, reservation: int, phase: str) -> None:
         """Book one attempt; returns once that survives a crash."""
@@ -83,6 +104,7 @@ class Ledger:
         lifetime_epsilon: float | None,
         delta: float,
         tiles: bytes,
+        keep: bytes | None = None,
     ) -> Self:
         """Open a ledger, or make it where there is none, and close what a crash left open.
 
@@ -93,6 +115,8 @@ class Ledger:
                 own, and None asks for nothing else.
             delta: of a new ledger; an existing one keeps its own.
             tiles: SHA-256 of the holding's tiles, 32 bytes.
+            keep: SHA-256 of the plan of an interrupted run that is about to go on: its
+                reservation stays open. Any other is closed, and its run cannot go on.
 
         Raises:
             LifetimeFixedError: the existing ledger has another lifetime ε.
@@ -104,7 +128,7 @@ class Ledger:
         ledger = cls(ChainFile(path), tiles)
         try:
             ledger._check_header(owner, holding, lifetime_epsilon)
-            ledger.release()
+            ledger.release(keep)
         except BaseException:
             ledger._file.close()
             raise
@@ -142,9 +166,20 @@ class Ledger:
         """
         rule = admission_rule(self.balance, events, shares)
         self._check_room(sum(event.attempts for event in events))
-        salt = bytes.fromhex(self.balance.header.salt)
-        evidence = hashlib.sha256(salt + self._tiles).hexdigest()
-        return self._append(Reserve(plan.hex(), tuple(events), shares, evidence, rule))
+        return self._append(Reserve(plan.hex(), tuple(events), shares, self._evidence(), rule))
+
+    def held(self, plan: bytes) -> HeldPlan | None:
+        """What the ledger holds of a plan, its last reservation; None if it never reserved it.
+
+        Args:
+            plan: SHA-256 of the plan, 32 bytes.
+        """
+        found = None
+        for seq, one in self.balance.reservations.items():
+            if one.reserve.plan == plan.hex():
+                same = one.reserve.evidence == self._evidence()
+                found = HeldPlan(seq, dict(one.spent), one.is_open, same)
+        return found
 
     def spend(self, reservation: int, phase: str) -> None:
         """Book one attempt of a phase. Nothing made from the data may leave before this returns.
@@ -169,14 +204,31 @@ class Ledger:
         """
         self._append(Close(reservation))
 
-    def release(self) -> None:
+    def suspend(self) -> None:
+        """Leave the file with its reservations open: the run may go on in another process.
+
+        Whoever opens the ledger next closes them, unless it goes on with that very plan.
+        """
+        self._file.close()
+
+    def release(self, keep: bytes | None = None) -> None:
         """Close every open reservation; nothing where the disk failed, so the next open does it.
+
+        Args:
+            keep: SHA-256 of a plan whose reservation stays open.
 
         Sound also after a crash: an attempt is on disk as spent before anything of it leaves, so
         what is not on disk has not left and, its secrets being gone with the process, never will.
         """
+        kept = None if keep is None else keep.hex()
         for reservation in self.balance.open_reservations if self._file.is_open else ():
-            self.close(reservation)
+            if self.balance.reservations[reservation].reserve.plan != kept:
+                self.close(reservation)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether entries can be added; if not, more may be on disk than is known here."""
+        return self._file.is_open
 
     @property
     def balance(self) -> Balance:
@@ -196,6 +248,10 @@ class Ledger:
     def head_at(self, size: int) -> str | None:
         """The head when the ledger had `size` entries; None if it never had."""
         return self._file.chain.heads[size - 1] if 1 <= size <= self.size else None
+
+    def _evidence(self) -> str:
+        salt = bytes.fromhex(self.balance.header.salt)
+        return hashlib.sha256(salt + self._tiles).hexdigest()
 
     def _append(self, entry: Reserve | Spend | Close) -> int:
         try:
