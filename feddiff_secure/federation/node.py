@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from feddiff_crypto.encoding import Value
 from feddiff_crypto.errors import CryptoError, HybridUnavailableError
 from feddiff_crypto.keys import Registry
 from feddiff_privacy.errors import PrivacyError
+from feddiff_secure.aggregation.centring import CENTRE_ROWS
+from feddiff_secure.federation.context import WEIGHTS_DTYPE
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_check import check_plan
 from feddiff_secure.transport.exchange import REFUSED, Message
@@ -77,3 +82,19 @@ def take(message: Mapping[str, Value], key: str, expected: type[T]) -> T:
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
         raise RefusalError("message_refused")
     return value
+
+
+def query_of(message: Message, plan: Plan, phase: str) -> NDArray[np.float64]:
+    """What the coordinator asks the release to be computed on (`LocalModel.query`).
+
+    Raises:
+        RefusalError: not a finite array of the plan's shape.
+    """
+    weights = message.get("weights")
+    centred = phase == "train" and plan.blocks is not None
+    shape = (plan.classes + CENTRE_ROWS * centred, plan.features)
+    if not isinstance(weights, np.ndarray) or weights.dtype != WEIGHTS_DTYPE:
+        raise RefusalError("weights_refused")
+    if weights.shape != shape or not np.isfinite(weights).all():
+        raise RefusalError("weights_refused")
+    return weights

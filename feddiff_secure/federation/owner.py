@@ -38,14 +38,20 @@ from feddiff_crypto.masking.owner import OwnerStart
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.clipping import TileExamples, clipped_mean_sum, clipped_sum
 from feddiff_privacy.ledger.ledger import AttemptLedger
-from feddiff_secure.aggregation.centring import CENTRE_ROWS, centred
+from feddiff_secure.aggregation.centring import centred
 from feddiff_secure.aggregation.contribution import contribution
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.account import Account
-from feddiff_secure.federation.context import WEIGHTS_DTYPE, model_hash, round_context
+from feddiff_secure.federation.context import model_hash, round_context
 from feddiff_secure.federation.local_model import LocalModel, split_query
 from feddiff_secure.federation.log_view import LogView, last_word
-from feddiff_secure.federation.node import RefusalError, accepted_plan, answered, take
+from feddiff_secure.federation.node import (
+    RefusalError,
+    accepted_plan,
+    answered,
+    query_of,
+    take,
+)
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.protocol_walk import ProtocolWalk
 from feddiff_secure.transcript.leaves import AttemptKey
@@ -211,7 +217,7 @@ class Owner:
             raise RefusalError("budget_refused")
         if self._local is not None and not self._local.in_step(phase, index[0]):
             return {"ready": False, "model": model_hash(self._local.query)}
-        query = _query(message, plan, phase) if self._local is None else self._local.query
+        query = query_of(message, plan, phase) if self._local is None else self._local.query
         self._done.add((phase, *index))
         made = contribution(
             self._value(plan, phase, query),
@@ -392,15 +398,3 @@ class Owner:
         if attempt is None or attempt.walk is None:
             raise RefusalError("out_of_order")
         return attempt, attempt.walk
-
-
-def _query(message: Message, plan: Plan, phase: str) -> NDArray[np.float64]:
-    """What the coordinator asks the release to be computed on (`LocalModel.query`)."""
-    weights = message.get("weights")
-    centred = phase == "train" and plan.blocks is not None
-    shape = (plan.classes + CENTRE_ROWS * centred, plan.features)
-    if not isinstance(weights, np.ndarray) or weights.dtype != WEIGHTS_DTYPE:
-        raise RefusalError("weights_refused")
-    if weights.shape != shape or not np.isfinite(weights).all():
-        raise RefusalError("weights_refused")
-    return weights
