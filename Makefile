@@ -7,10 +7,13 @@ BIN := $(VENV)/bin
 # torch first and alone: whichever build the index offers under this exact version is then kept.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check docs results bench speed fuzz clean
+.PHONY: run federation test check docs results bench speed fuzz clean
 
 run: $(VENV)/.runtime
 	$(BIN)/feddiff-secure run --epsilon 8
+
+federation: $(VENV)/.flare
+	$(BIN)/feddiff-secure run --engine flare --epsilon 8
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
@@ -53,9 +56,13 @@ $(VENV)/.runtime: $(VENV)/.torch pyproject.toml
 	$(PIP) --editable .
 	touch $@
 
+$(VENV)/.flare: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable ".[flare]"
+	touch $@ $(VENV)/.runtime
+
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	$(PIP) --editable ".[dev]"
-	touch $@ $(VENV)/.runtime
+	touch $@ $(VENV)/.runtime $(VENV)/.flare
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

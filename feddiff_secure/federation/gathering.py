@@ -7,7 +7,8 @@ started: nothing was asked for, so nothing is charged, and they are asked again 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from feddiff_crypto.encoding import Value
 from feddiff_secure.errors import ProtocolAbortedError
@@ -15,25 +16,31 @@ from feddiff_secure.federation.phases import ask
 from feddiff_secure.transport.exchange import Exchange, Message
 
 READY_TIMEOUT = 5.0  # seconds: an answer needs no computation
-READY_TRIES = 12  # a minute, where owners are frozen and not gone
+READY_TRIES = 6  # each as long as the timeout: half a minute for who is frozen or cut off
 
 
-def present(exchange: Exchange, least: int) -> tuple[str, ...]:
+def present(
+    exchange: Exchange, least: int, pause: Callable[[float], None] = time.sleep
+) -> tuple[str, ...]:
     """The owners that answer now, in roster order.
 
     Args:
         exchange: the transport.
         least: τ: with fewer no attempt can succeed.
+        pause: waits so many seconds; a transport may know at once that an owner cannot be reached.
 
     Raises:
         ProtocolAbortedError: an owner refused, or too few answered at every try.
     """
     found: Mapping[str, None] = {}
-    for _ in range(READY_TRIES):
+    for tries in range(READY_TRIES):
+        began = time.monotonic()
         asked: dict[str, Message] = {party: {} for party in exchange.parties()}
         found = ask(exchange, "ready", asked, _ready, timeout=READY_TIMEOUT)
         if len(found) >= least:
             return tuple(party for party in exchange.parties() if party in found)
+        if tries + 1 < READY_TRIES:
+            pause(max(0.0, began + READY_TIMEOUT - time.monotonic()))
     missing = ", ".join(party for party in exchange.parties() if party not in found)
     raise ProtocolAbortedError(
         f"{len(found)} owners are there, {least} are needed; no answer from {missing}",

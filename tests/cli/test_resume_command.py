@@ -67,7 +67,7 @@ def stopped(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`DIR.partial` of a private run that was stopped in its second training round."""
     out = tmp_path_factory.mktemp("stopped") / "run"
     options = ["--epsilon", 8, "--rounds", 4, "--nominal-tiles", 150, "--spare-attempts", 1]
-    assert interrupt(small(tiny, out, *options), 3 + 2 * 7 + 4) == 130
+    assert interrupt(small(tiny, out, *options), 3 + 2 * 8 + 5) == 130
     return out.with_name("run.partial")
 
 

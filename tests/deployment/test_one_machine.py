@@ -176,6 +176,27 @@ def test_without_a_dropout_to_spare_a_killed_owner_ends_the_run_and_every_attemp
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("which", ["server", "job"])
+def test_a_killed_coordinator_ends_the_run_with_every_attempt_charged_once(
+    tiny: Path, tmp_path: Path, which: str
+) -> None:
+    out = tmp_path / "r"
+    options = ("--epsilon", 8, "--rounds", 500, "--owners", 2, "--engine", "flare")
+    with started(command(tiny, out, *options)) as process:
+        wait_for(lambda: lines(out) >= 4)
+        everything = tree(process)
+        own = next(p for p in everything if "fed_server.json" in p.cmdline())
+        (own if which == "server" else own.children()[0]).kill()
+        _, err = process.communicate(timeout=WAIT)
+    assert process.returncode == 4, err.decode()
+    assert not still_running(everything)
+    released = lines(out)
+    for name in ("owner-001", "owner-002"):
+        spent = charged(tmp_path / "r.partial" / "ledger" / f"{name}.default.jsonl")
+        assert released <= spent <= released + 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_leaves_no_process(
     tiny: Path, tmp_path: Path, how: signal.Signals
