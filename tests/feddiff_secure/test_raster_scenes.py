@@ -196,6 +196,22 @@ def test_a_finer_lidar_becomes_area_means_and_labels_the_nearest(tmp_path: Path)
     assert np.array_equal(found.label, scene.label)
 
 
+def test_means_are_taken_over_the_pixels_that_are_there(tmp_path: Path) -> None:
+    write_raster(tmp_path / "hsi.tif", arrays(1, 3).hsi)
+    half = (1.25, 0.0, TRANSFORM[2], 0.0, -1.25, TRANSFORM[5])
+    gap = NODATA
+    dsm = np.array([[1, 2, gap, 4, gap, gap], [3, 6, 6, gap, gap, 8]], dtype=np.float32)
+    write_raster(tmp_path / "lidar.tif", dsm, transform=half, nodata=NODATA)
+    (tmp_path / "scene.toml").write_text(
+        'hsi = "hsi.tif"\nlidar = {file = "lidar.tif", scale = 1}', encoding="utf-8"
+    )
+    found = read_dataset(tmp_path / "scene.toml", require_labels=False).scenes[0]
+    lidar = found.modalities["lidar"]
+    assert lidar.values.tolist() == [[[3.0, 5.0, 0.0]]]  # of four, of two, of one: too few
+    assert lidar.valid is not None
+    assert lidar.valid.tolist() == [[True, True, False]]
+
+
 def test_a_lidar_that_covers_a_part_leaves_the_rest_missing(tmp_path: Path) -> None:
     scene = arrays()
     write_raster(tmp_path / "hsi.tif", scene.hsi)
@@ -239,12 +255,15 @@ def test_windows_put_together_are_the_scene_bit_for_bit(
     write_raster(tmp_path / "hsi.tif", scene.hsi)
     odd = (0.7, 0.0, TRANSFORM[2] + 3.1, 0.0, -0.9, TRANSFORM[5] - 2.3)
     fine = arrays(50, 110, seed=5).lidar
+    fine[:, 30:] = np.abs(fine[:, 30:])  # most windows have no gap
     write_raster(tmp_path / "lidar.tif", fine, transform=odd, nodata=NODATA)
     write_raster(tmp_path / "labels.tif", scene.label)
     files = scene_files(manifest(tmp_path, ".tif", 'classes = ["a", "b", "c"]'))
     assert files is not None
     with open_scene(files) as opened:
         whole = opened.dataset(require_labels=True).scenes[0]
+        assert whole.modalities["lidar"].support == "neighbourhood"  # pixels lie across others
+        assert whole.modalities["hsi"].support == "pixel"
         for top in range(0, HEIGHT, window[0]):
             for left in range(0, WIDTH, window[1]):
                 rows = slice(top, min(top + window[0], HEIGHT))
@@ -294,3 +313,18 @@ def test_a_scene_of_single_files_needs_a_modality(tmp_path: Path) -> None:
     assert files.grid == "lidar"
     with pytest.raises(ValueError, match="neither"):
         layers_of(labels=tmp_path / "gt.tif")
+
+
+def test_no_sidecar_file_changes_what_a_raster_says(tmp_path: Path) -> None:
+    path = as_geotiff(tmp_path, arrays())
+    before = read_dataset(path)
+    (tmp_path / "hsi.tif.aux.xml").write_text(
+        '<PAMDataset><SRS>EPSG:4326</SRS><PAMRasterBand band="1">'
+        f"<NoDataValue>{arrays().hsi[0, 0, 0]}</NoDataValue></PAMRasterBand></PAMDataset>",
+        encoding="utf-8",
+    )
+    (tmp_path / "hsi.tfw").write_text("9\n0\n0\n-9\n7\n7\n", encoding="utf-8")
+    after = read_dataset(path)
+    assert after.scenes[0].crs == before.scenes[0].crs == CRS
+    assert after.scenes[0].modalities["hsi"].valid is None
+    assert same_tiles(cut_tiles(after, 4), cut_tiles(before, 4))
