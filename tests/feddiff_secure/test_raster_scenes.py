@@ -328,3 +328,35 @@ def test_no_sidecar_file_changes_what_a_raster_says(tmp_path: Path) -> None:
     assert after.scenes[0].crs == before.scenes[0].crs == CRS
     assert after.scenes[0].modalities["hsi"].valid is None
     assert same_tiles(cut_tiles(after, 4), cut_tiles(before, 4))
+
+
+def test_a_header_beside_a_tiff_gives_wavelengths_only_if_it_is_of_that_image(
+    tmp_path: Path,
+) -> None:
+    path = write_raster(tmp_path / "hsi.tif", arrays().hsi)
+    wavelengths = "wavelength units = nm\nwavelength = {400, 500, 600, 700, 800}\n"
+    for head, found in (
+        ("ENVI\nsamples = 34\nlines = 21\nbands = 5\n", (400.0, 500.0, 600.0, 700.0, 800.0)),
+        ("ENVI\nsamples = 99\n", None),
+        ("BYTEORDER I\nNROWS 21\n", None),  # an ESRI header
+    ):
+        (tmp_path / "hsi.hdr").write_text(head + wavelengths, encoding="utf-8")
+        layout = read_dataset(path, require_labels=False).layout
+        assert layout.modalities[0].wavelengths_nm == found
+
+
+def test_nodata_of_labels_is_unlabelled(tmp_path: Path) -> None:
+    label = np.where(arrays().label == 0, 255, arrays().label).astype(np.uint8)
+    write_raster(tmp_path / "hsi.tif", arrays().hsi)
+    write_raster(tmp_path / "labels.tif", label, nodata=255)
+    (tmp_path / "scene.toml").write_text(
+        'hsi = "hsi.tif"\nlabels = "labels.tif"\nclasses = ["a", "b", "c"]', encoding="utf-8"
+    )
+    assert np.array_equal(read_dataset(tmp_path / "scene.toml").scenes[0].label, arrays().label)
+    write_raster(tmp_path / "labels.tif", label)
+    (tmp_path / "scene.toml").write_text(
+        'hsi = "hsi.tif"\nlabels = [{file = "labels.tif", nodata = 255}, "labels.tif"]',
+        encoding="utf-8",
+    )
+    joined = read_dataset(tmp_path / "scene.toml").scenes[0].label
+    assert np.array_equal(joined, label)  # to the second file 255 is a class
