@@ -170,12 +170,12 @@ def not_a_tiff(folder: Path) -> Path:
 
 
 def linking_raster(folder: Path) -> Path:
-    """A GDAL virtual raster reads other files; under another name it is refused too."""
+    """A GDAL virtual raster reads other files, whatever its own name."""
     path = as_geotiff(folder, arrays())
     (folder / "hsi.tif").write_text(
         '<VRTDataset rasterXSize="34" rasterYSize="21"><VRTRasterBand dataType="Byte" band="1">'
-        "<SimpleSource><SourceFilename>/etc/passwd</SourceFilename></SimpleSource>"
-        "</VRTRasterBand></VRTDataset>",
+        '<SimpleSource><SourceFilename relativeToVRT="1">labels.tif</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>",
         encoding="utf-8",
     )
     return path

@@ -196,6 +196,22 @@ def test_a_finer_lidar_becomes_area_means_and_labels_the_nearest(tmp_path: Path)
     assert np.array_equal(found.label, scene.label)
 
 
+def test_means_are_taken_over_the_pixels_that_are_there(tmp_path: Path) -> None:
+    write_raster(tmp_path / "hsi.tif", arrays(1, 3).hsi)
+    half = (1.25, 0.0, TRANSFORM[2], 0.0, -1.25, TRANSFORM[5])
+    gap = NODATA
+    dsm = np.array([[1, 2, gap, 4, gap, gap], [3, 6, 6, gap, gap, 8]], dtype=np.float32)
+    write_raster(tmp_path / "lidar.tif", dsm, transform=half, nodata=NODATA)
+    (tmp_path / "scene.toml").write_text(
+        'hsi = "hsi.tif"\nlidar = {file = "lidar.tif", scale = 1}', encoding="utf-8"
+    )
+    found = read_dataset(tmp_path / "scene.toml", require_labels=False).scenes[0]
+    lidar = found.modalities["lidar"]
+    assert lidar.values.tolist() == [[[3.0, 5.0, 0.0]]]  # of four, of two, of one: too few
+    assert lidar.valid is not None
+    assert lidar.valid.tolist() == [[True, True, False]]
+
+
 def test_a_lidar_that_covers_a_part_leaves_the_rest_missing(tmp_path: Path) -> None:
     scene = arrays()
     write_raster(tmp_path / "hsi.tif", scene.hsi)
@@ -239,12 +255,15 @@ def test_windows_put_together_are_the_scene_bit_for_bit(
     write_raster(tmp_path / "hsi.tif", scene.hsi)
     odd = (0.7, 0.0, TRANSFORM[2] + 3.1, 0.0, -0.9, TRANSFORM[5] - 2.3)
     fine = arrays(50, 110, seed=5).lidar
+    fine[:, 30:] = np.abs(fine[:, 30:])  # most windows have no gap
     write_raster(tmp_path / "lidar.tif", fine, transform=odd, nodata=NODATA)
     write_raster(tmp_path / "labels.tif", scene.label)
     files = scene_files(manifest(tmp_path, ".tif", 'classes = ["a", "b", "c"]'))
     assert files is not None
     with open_scene(files) as opened:
         whole = opened.dataset(require_labels=True).scenes[0]
+        assert whole.modalities["lidar"].support == "neighbourhood"  # pixels lie across others
+        assert whole.modalities["hsi"].support == "pixel"
         for top in range(0, HEIGHT, window[0]):
             for left in range(0, WIDTH, window[1]):
                 rows = slice(top, min(top + window[0], HEIGHT))
@@ -294,3 +313,50 @@ def test_a_scene_of_single_files_needs_a_modality(tmp_path: Path) -> None:
     assert files.grid == "lidar"
     with pytest.raises(ValueError, match="neither"):
         layers_of(labels=tmp_path / "gt.tif")
+
+
+def test_no_sidecar_file_changes_what_a_raster_says(tmp_path: Path) -> None:
+    path = as_geotiff(tmp_path, arrays())
+    before = read_dataset(path)
+    (tmp_path / "hsi.tif.aux.xml").write_text(
+        '<PAMDataset><SRS>EPSG:4326</SRS><PAMRasterBand band="1">'
+        f"<NoDataValue>{arrays().hsi[0, 0, 0]}</NoDataValue></PAMRasterBand></PAMDataset>",
+        encoding="utf-8",
+    )
+    (tmp_path / "hsi.tfw").write_text("9\n0\n0\n-9\n7\n7\n", encoding="utf-8")
+    after = read_dataset(path)
+    assert after.scenes[0].crs == before.scenes[0].crs == CRS
+    assert after.scenes[0].modalities["hsi"].valid is None
+    assert same_tiles(cut_tiles(after, 4), cut_tiles(before, 4))
+
+
+def test_a_header_beside_a_tiff_gives_wavelengths_only_if_it_is_of_that_image(
+    tmp_path: Path,
+) -> None:
+    path = write_raster(tmp_path / "hsi.tif", arrays().hsi)
+    wavelengths = "wavelength units = nm\nwavelength = {400, 500, 600, 700, 800}\n"
+    for head, found in (
+        ("ENVI\nsamples = 34\nlines = 21\nbands = 5\n", (400.0, 500.0, 600.0, 700.0, 800.0)),
+        ("ENVI\nsamples = 99\n", None),
+        ("BYTEORDER I\nNROWS 21\n", None),  # an ESRI header
+    ):
+        (tmp_path / "hsi.hdr").write_text(head + wavelengths, encoding="utf-8")
+        layout = read_dataset(path, require_labels=False).layout
+        assert layout.modalities[0].wavelengths_nm == found
+
+
+def test_nodata_of_labels_is_unlabelled(tmp_path: Path) -> None:
+    label = np.where(arrays().label == 0, 255, arrays().label).astype(np.uint8)
+    write_raster(tmp_path / "hsi.tif", arrays().hsi)
+    write_raster(tmp_path / "labels.tif", label, nodata=255)
+    (tmp_path / "scene.toml").write_text(
+        'hsi = "hsi.tif"\nlabels = "labels.tif"\nclasses = ["a", "b", "c"]', encoding="utf-8"
+    )
+    assert np.array_equal(read_dataset(tmp_path / "scene.toml").scenes[0].label, arrays().label)
+    write_raster(tmp_path / "labels.tif", label)
+    (tmp_path / "scene.toml").write_text(
+        'hsi = "hsi.tif"\nlabels = [{file = "labels.tif", nodata = 255}, "labels.tif"]',
+        encoding="utf-8",
+    )
+    joined = read_dataset(tmp_path / "scene.toml").scenes[0].label
+    assert np.array_equal(joined, label)  # to the second file 255 is a class

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,9 @@ def open_scene(files: SceneFiles, limits: Limits = DEFAULT_LIMITS) -> Iterator[A
                 first.append((open_layer(source, "labels", limits), source))
                 stack.callback(first[-1][0].close)
             layers["labels"] = JoinedLabels(first)
+            # Each file's nodata is its own, and is gone from what was joined.
+            joined = replace(files.layers["labels"], nodata=None)
+            files = replace(files, layers={**files.layers, "labels": joined})
         yield Assembly(files, layers, limits)
 
 

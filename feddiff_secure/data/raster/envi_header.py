@@ -155,6 +155,12 @@ def read_envi_header(path: Path) -> EnviHeader:
     return EnviHeader(path, fields)
 
 
+def is_envi_header(path: Path) -> bool:
+    """Whether the first line is that of an ENVI header."""
+    with path.open("rb") as file:
+        return file.readline(16).strip() == b"ENVI"
+
+
 def find_header(data: Path) -> Path | None:
     """The header of a data file: `x.img` has `x.hdr` or `x.img.hdr`; None where there is none."""
     names = (data.with_name(data.name + ".hdr"), data.with_suffix(".hdr"))

@@ -31,6 +31,7 @@ from feddiff_secure.data.raster.envi_header import (
     check_data_size,
     data_file,
     find_header,
+    is_envi_header,
     read_envi_header,
 )
 from feddiff_secure.data.raster.layer import LayerFacts, check_layer
@@ -133,17 +134,21 @@ def _envi_pair(path: Path) -> tuple[Path, EnviHeader]:
 
 
 def _tiff_header(path: Path) -> EnviHeader | None:
-    """The header that ENVI writes beside a TIFF, for its wavelengths; None where there is none."""
+    """The header that ENVI writes beside a TIFF, for its wavelengths; None where there is none.
+
+    Other programs write other files of that suffix, and no TIFF needs one.
+    """
     header = find_header(path)
-    if header is None:
+    if header is None or not is_envi_header(header):
         return None
-    found = read_envi_header(header)
-    return found if (found.text("file type") or "").upper().startswith("TIFF") else None
+    return read_envi_header(header)
 
 
 def _facts(file: rasterio.DatasetReader, path: Path, header: EnviHeader | None) -> LayerFacts:
     """What GDAL and a header say."""
     _refuse_masks(file, path)
+    if file.driver == "GTiff" and header is not None and not _describes(header, file):
+        header = None
     types = set(file.dtypes)
     if len(types) > 1:
         raise DataError(f"{path}: bands are of types {sorted(types)}", "store one type")
@@ -177,6 +182,12 @@ def _facts(file: rasterio.DatasetReader, path: Path, header: EnviHeader | None) 
         palette=palette,
         notes=notes,
     )
+
+
+def _describes(header: EnviHeader, file: rasterio.DatasetReader) -> bool:
+    """Whether a header beside a TIFF is of an image of its size, as far as it says."""
+    sizes = {"samples": file.width, "lines": file.height, "bands": file.count}
+    return all(header.text(key) in (None, str(size)) for key, size in sizes.items())
 
 
 def _refuse_masks(file: rasterio.DatasetReader, path: Path) -> None:
