@@ -30,18 +30,10 @@ def _coordinator() -> None:
 
 @coordinator_app.command()
 def start(kit: _Kit, as_json: _Json = False) -> None:
-    """Check kit, settings and key, and start the server; it listens on the project's port."""
-    from feddiff_secure.node.coordinator_settings import (  # noqa: PLC0415
-        SETTINGS_FILE,
-        CoordinatorSettings,
-    )
-    from feddiff_secure.node.service import member_of  # noqa: PLC0415
+    """Check the kit and start the server's process; it listens on the project's port."""
     from feddiff_secure.node.service import start as start_process  # noqa: PLC0415
 
     require_flare()
-    if (kind := member_of(kit).kind) != "server":
-        raise UsageError(f"{kit} is the kit of a {kind}, not of a server", "give the server's")
-    CoordinatorSettings.load(kit / "local" / SETTINGS_FILE)
     found = start_process(kit, "server")
     _print({"process": found.process, "log": str(found.log)}, as_json)
 

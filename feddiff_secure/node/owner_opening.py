@@ -107,8 +107,7 @@ def own_tiles(settings: NodeSettings, job: PublicJob) -> TileSet:
     """
     if settings.part is not None:
         return _dealt_tiles(settings, job)
-    assert settings.data is not None  # the settings demand it without a part
-    dataset = _read(settings.data, settings.lidar_data)
+    dataset = own_dataset(settings)
     job.layout.check_same(
         dataset.layout, str(settings.data), allow_missing=job.config.topology != "paired"
     )
@@ -123,10 +122,18 @@ def own_tiles(settings: NodeSettings, job: PublicJob) -> TileSet:
     return tiles
 
 
-def _read(data: Path, lidar_data: Path | None) -> Dataset:
-    if lidar_data is None:
-        return read_dataset(data)
-    hsi, lidar = (read_dataset(path, require_labels=False) for path in (data, lidar_data))
+def own_dataset(settings: NodeSettings) -> Dataset:
+    """What the node's files hold.
+
+    Raises:
+        DataError: a file that cannot be read, or two that cannot be aligned.
+    """
+    if settings.data is None:
+        raise DataError(f"{settings.path}: no key data", "name the file that this node holds")
+    if settings.lidar_data is None:
+        return read_dataset(settings.data)
+    files = (settings.data, settings.lidar_data)
+    hsi, lidar = (read_dataset(path, require_labels=False) for path in files)
     return align(hsi, lidar).dataset
 
 

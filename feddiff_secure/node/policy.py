@@ -4,12 +4,13 @@ A policy speaks of public numbers only: those of the plan and of the configurati
 reasons, which go back to whoever submitted the job: a fixed code each and, where the owner agreed
 to show its bounds, the number asked for and the bound it broke. Nothing of the data is in them.
 
-The check, in its order:
+The checks:
 
-1. The configuration is the one that the plan names, of the private profile, and the plan's numbers
-   are the configuration's: so that a list of allowed configurations means what it says.
-2. The configuration is on the list, where the policy has one.
-3. The plan's numbers are within the bounds, its choices among the allowed ones.
+1. The configuration is of the private profile, on the list where the policy has one, its numbers
+   within the bounds, its choices among the allowed ones (`check_config`: as a job is deployed).
+2. The plan names that configuration and departs from it in nothing: so that a list of allowed
+   configurations means what it says.
+3. The plan's numbers are within the bounds too (`check_job`: before a plan is accepted).
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from feddiff_secure.config.bounds import MOST_OWNERS, MOST_ROUNDS
 from feddiff_secure.config.load import config_digest
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.federation.plan import Plan
+
+if TYPE_CHECKING:  # a site's own process checks configurations and needs nothing of a plan
+    from feddiff_secure.federation.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,34 @@ class Reason:
         return f"{self.code}: {self.detail}" if bounds and self.detail else self.code
 
 
+def check_config(policy: NodePolicy, config: RunConfig) -> list[Reason]:
+    """What in a configuration alone breaks the policy: enough to refuse a job as it is deployed.
+
+    Numbers that the configuration leaves to the data, or to who takes part, are not judged; the
+    plan has them (`check_job`).
+
+    Args:
+        policy: of this owner.
+        config: that the job carries.
+    """
+    reasons = []
+    if config.profile != "private":
+        reasons.append(Reason("profile_not_allowed", config.profile))
+    if policy.allowed_configs and config_digest(config) not in policy.allowed_configs:
+        reasons.append(Reason("config_not_allowed"))
+    owners = config.owner_count
+    asked = _Asked(
+        epsilon=config.epsilon,
+        delta=config.delta,
+        owners=owners,
+        colluders=None if owners is None else config.colluders_for(owners),
+        dropouts=config.dropouts,
+        rounds=config.rounds,
+        tile=config.tile,
+    )
+    return [*reasons, *_bounds(policy, asked), *_choices(policy, config)]
+
+
 def check_job(policy: NodePolicy, config: RunConfig, plan: Plan) -> list[Reason]:
     """Everything in a job that breaks the policy; empty for a job that may run.
 
@@ -92,11 +124,17 @@ def check_job(policy: NodePolicy, config: RunConfig, plan: Plan) -> list[Reason]
     if plan.config_digest != config_digest(config):
         return [Reason("config_mismatch")]
     reasons = [Reason("plan_not_of_config", name) for name in _departures(config, plan)]
-    if config.profile != "private":
-        reasons.append(Reason("profile_not_allowed", config.profile))
-    if policy.allowed_configs and plan.config_digest not in policy.allowed_configs:
-        reasons.append(Reason("config_not_allowed"))
-    return [*reasons, *_over(policy, plan), *_under(policy, plan), *_choices(policy, config, plan)]
+    asked = _Asked(
+        epsilon=math.inf if plan.epsilon is None else plan.epsilon,
+        delta=plan.delta,
+        owners=len(plan.owners),
+        colluders=plan.colluders,
+        dropouts=plan.dropouts,
+        rounds=plan.rounds,
+        tile=plan.tile,
+    )
+    found = [*check_config(policy, config), *_bounds(policy, asked)]
+    return [*reasons, *dict.fromkeys(found)]
 
 
 def refusal(reasons: list[Reason], *, bounds: bool) -> str:
@@ -135,40 +173,52 @@ def _departures(config: RunConfig, plan: Plan) -> Iterator[str]:
         yield "centring"
 
 
-def _over(policy: NodePolicy, plan: Plan) -> Iterator[Reason]:
-    epsilon = math.inf if plan.epsilon is None else plan.epsilon
-    bounds: list[tuple[str, float, float]] = [
-        ("epsilon", epsilon, policy.largest_epsilon),
-        ("delta", plan.delta, policy.largest_delta),
-        ("colluders", plan.colluders, policy.most_colluders),
-        ("dropouts", plan.dropouts, policy.most_dropouts),
-        ("rounds", plan.rounds, policy.most_rounds),
-    ]
-    for name, asked, most in bounds:
-        if asked > most:
-            yield Reason(f"{name}_over_policy", f"{asked:g} > {most:g}")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The public numbers of a configuration or a plan; None where it leaves one open."""
+
+    epsilon: float
+    delta: float
+    owners: int | None
+    colluders: int | None
+    dropouts: int
+    rounds: int
+    tile: int | None
 
 
-def _under(policy: NodePolicy, plan: Plan) -> Iterator[Reason]:
-    bounds = [
-        ("owners", len(plan.owners), policy.smallest_owners),
-        ("colluders", plan.colluders, policy.least_colluders),
-        ("tile", plan.tile, policy.smallest_tile),
-    ]
-    for name, asked, least in bounds:
-        if asked < least:
-            yield Reason(f"{name}_under_policy", f"{asked} < {least}")
+def _bounds(policy: NodePolicy, asked: _Asked) -> Iterator[Reason]:
+    most = {
+        "epsilon": policy.largest_epsilon,
+        "delta": policy.largest_delta,
+        "colluders": policy.most_colluders,
+        "dropouts": policy.most_dropouts,
+        "rounds": policy.most_rounds,
+    }
+    least = {
+        "owners": policy.smallest_owners,
+        "colluders": policy.least_colluders,
+        "tile": policy.smallest_tile,
+    }
+    for name, bound in most.items():
+        value = getattr(asked, name)
+        if value is not None and value > bound:
+            yield Reason(f"{name}_over_policy", f"{value:g} > {bound:g}")
+    for name, bound in least.items():
+        value = getattr(asked, name)
+        if value is not None and value < bound:
+            yield Reason(f"{name}_under_policy", f"{value:g} < {bound:g}")
 
 
-def _choices(policy: NodePolicy, config: RunConfig, plan: Plan) -> Iterator[Reason]:
+def _choices(policy: NodePolicy, config: RunConfig) -> Iterator[Reason]:
+    """Choices that the policy lacks; a plan has the configuration's (`_departures`)."""
     # Without noise there is nothing to allow: that ε is infinite is refused, or allowed, above.
     noises = (*policy.noises, "none") if math.isinf(policy.largest_epsilon) else policy.noises
     choices = [
-        ("aggregation", plan.aggregation, policy.aggregations),
-        ("noise", plan.noise, noises),
-        ("mechanism", plan.mechanism, policy.mechanisms),
-        ("topology", plan.topology, policy.topologies),
-        ("key_agreement", plan.key_agreement, policy.key_agreements),
+        ("aggregation", config.aggregation, policy.aggregations),
+        ("noise", config.noise_mode, noises),
+        ("mechanism", config.mechanism, policy.mechanisms),
+        ("topology", config.topology, policy.topologies),
+        ("key_agreement", config.key_agreement, policy.key_agreements),
         ("unit", config.unit, policy.units),
     ]
     for name, asked, allowed in choices:

@@ -160,13 +160,6 @@ NODE_FIELDS: Final[dict[str, Field]] = {
     "review_timeout_s": Field(_number(1, LONGEST_REVIEW), 3600.0),
 }
 
-COORDINATOR_FIELDS: Final[dict[str, Field]] = {
-    "identity": Field(_path),
-    "registry": Field(_path),
-    "runs": Field(_path),
-    "test": Field(_path, None),
-}
-
 _NOISES = tuple(name for name in CHOICES["noise"] if name != "none")
 
 POLICY_FIELDS: Final[dict[str, Field]] = {

@@ -135,6 +135,20 @@ def job(folder: Path, executor: str = SITE_COMPONENTS[0], *, custom: str | None 
     return folder
 
 
+SETTINGS = """\
+version = 1
+data = "data.h5"
+holding = "plots"
+ledger = "ledger"
+identity = "identity.key"
+registry = "registry.json"
+[policy]
+largest_epsilon = 4
+lifetime_epsilon = 16
+show_bounds = true
+"""
+
+
 def outcome(running: Running, made: Path) -> JobState:
     number = submission.submit(running.kits.admin, made)
     until = time.monotonic() + PATIENCE
@@ -161,6 +175,20 @@ def test_a_job_with_code_is_refused_by_the_nodes_and_the_submitter_sees_why(
     assert "ann: job_refused: foreign_file custom" in state.said
     assert state.status == "FINISHED:FAILED_TO_RUN"
     assert not mark.exists()
+    assert nothing_ran(running)
+
+
+def test_a_job_over_policy_is_refused_by_the_nodes_and_the_submitter_sees_why(
+    running: Running,
+) -> None:
+    for site in running.kits.sites.values():
+        (site / "local/node.toml").write_text(SETTINGS)
+    made = job(running.folder / "greedy")
+    (made / "app/config/feddiff").mkdir()
+    (made / "app/config/feddiff/config.toml").write_text("epsilon = 8\n")
+    state = outcome(running, made)
+    reason = "job_refused: policy_refused: epsilon_over_policy: 8 > 4"
+    assert {f"ann: {reason}", f"ben: {reason}"} <= set(state.said)
     assert nothing_ran(running)
 
 

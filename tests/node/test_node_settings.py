@@ -13,7 +13,6 @@ from feddiff_crypto.randomness import SecureRandom
 from feddiff_crypto.registry_file import RegistryFile, write_registry
 from feddiff_privacy.ledger.reading import read_ledger
 from feddiff_secure.errors import UsageError
-from feddiff_secure.node.coordinator_settings import CoordinatorSettings
 from feddiff_secure.node.opening import ledger_path, open_keys, open_ledger
 from feddiff_secure.node.policy import NodePolicy
 from feddiff_secure.node.settings import NodeSettings, Part
@@ -197,55 +196,3 @@ def test_every_default_in_the_commented_settings_is_the_default(folder: Path) ->
     lines = [line for line in text.splitlines() if " = " in line or line == "[policy]"]
     policy = load(folder, "\n".join(line for line in lines if '_file = "' not in line)).policy
     assert policy == NodePolicy(largest_epsilon=8.0, lifetime_epsilon=16.0)
-
-
-COORDINATOR = """\
-version = 1
-identity = "coordinator.key"
-registry = "registry.json"
-runs = "../runs"
-"""
-
-
-def coordinator(folder: Path, text: str = COORDINATOR, party: str = "coordinator") -> Path:
-    """The coordinator's folder; returns its settings file."""
-    key = IdentityKey.generate(SecureRandom())
-    write_identity(folder / "coordinator.key", party, key, None, SecureRandom())
-    pinned = RegistryFile({"ann": IdentityKey.generate(SecureRandom()).public, party: key.public})
-    write_registry(folder / "registry.json", pinned)
-    path = folder / "coordinator.toml"
-    path.write_text(text)
-    return path
-
-
-def test_the_coordinator_has_a_key_a_registry_and_no_data(tmp_path: Path) -> None:
-    settings = CoordinatorSettings.load(coordinator(tmp_path))
-    assert settings.owners == ("ann",)
-    assert settings.runs == tmp_path / "../runs"
-    assert settings.test is None
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("runs", "rnus", "unknown key rnus"),
-        ('runs = "../runs"', "", "no key runs"),
-        ("version = 1", "version = true", "version is True"),
-        ('runs = "../runs"', 'runs = "r"\ntest = "none.h5"', "none.h5 is no file"),
-        ("coordinator.key", "absent.key", "absent.key"),
-    ],
-)
-def test_wrong_settings_of_the_coordinator_are_named(
-    tmp_path: Path, old: str, new: str, words: str
-) -> None:
-    assert old in COORDINATOR
-    path = coordinator(tmp_path, COORDINATOR.replace(old, new))
-    with pytest.raises(UsageError, match=r"coordinator\.toml") as error:
-        CoordinatorSettings.load(path)
-    assert words in str(error.value)
-
-
-def test_a_key_of_another_party_does_not_coordinate(tmp_path: Path) -> None:
-    path = coordinator(tmp_path, party="eve")
-    with pytest.raises(UsageError, match="does not pin coordinator"):
-        CoordinatorSettings.load(path)

@@ -9,8 +9,10 @@ them.
    submitter's signatures; no folder of code, no other file, no link.
 2. The configuration of this side has exactly the fields of our jobs: no filter, no further
    component, and one component by its full name out of our list, without arguments.
+3. At a site: the run's configuration is within the policy of the node's own settings.
 
-A refusal is a fixed code and the file; the submitter sees it.
+A refusal is fixed codes, names out of the job, and what the owner's policy lets reasons show; the
+submitter sees it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,11 @@ from typing import Any, Final
 
 from nvflare.apis.app_validation import AppValidator
 
+from feddiff_secure.config.load import load_config
+from feddiff_secure.errors import UsageError
 from feddiff_secure.node.components import SERVER_COMPONENTS, SITE_COMPONENTS
+from feddiff_secure.node.policy import check_config, refusal
+from feddiff_secure.node.settings import SETTINGS_FILE, NodeSettings
 
 MOST_FILES: Final = 64
 MOST_BYTES: Final = 1 << 24  # of one file
@@ -77,7 +83,8 @@ def check_app(folder: Path, side: str) -> None:
         side: `site` or `server`.
 
     Raises:
-        JobRefusedError: `foreign_file`, `too_large`, `not_our_config`, `foreign_component`.
+        JobRefusedError: `foreign_file`, `too_large`, `not_our_config`, `foreign_component`,
+            `settings_unusable`, `policy_refused`.
     """
     _check_files(folder)
     path = folder / "config" / _CONFIG[side]
@@ -88,6 +95,24 @@ def check_app(folder: Path, side: str) -> None:
     found = _component(config, side)
     if found not in _ALLOWED[side]:
         raise JobRefusedError(f"foreign_component {str(found)[:200]}")
+    if side == "site":
+        _check_policy(folder)
+
+
+def _check_policy(folder: Path) -> None:
+    """Step 3: settings are read anew for every job, so that an owner can change its mind."""
+    kit = folder.absolute().parents[1]  # KIT/<job>/app_<site>
+    try:
+        policy = NodeSettings.load(kit / "local" / SETTINGS_FILE).policy
+    except UsageError as error:
+        _log.error("%s (%s)", error, error.hint)
+        raise JobRefusedError("settings_unusable") from error
+    try:
+        config = load_config(folder / "config" / "feddiff" / "config.toml", {})
+    except UsageError as error:
+        raise JobRefusedError("not_our_config config.toml") from error
+    if reasons := check_config(policy, config):
+        raise JobRefusedError(refusal(reasons, bounds=policy.show_bounds))
 
 
 def _check_files(folder: Path) -> None:
