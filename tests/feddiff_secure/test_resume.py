@@ -31,6 +31,7 @@ from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.resume_folder import RunLock
 from feddiff_secure.federation.secure_rounds import all_tiles
 from feddiff_secure.transcript.leaves import AbortLeaf
+from feddiff_secure.transport.exchange import Message
 from scripts.make_tiny_table import tiny_table
 from tests.support import transcripts
 from tests.support.forgery import history_of
@@ -246,6 +247,28 @@ def test_a_run_that_ends_short_averages_what_is_in_the_window() -> None:
     assert found == [1, 2, 3, 4, 5, 6, 7, 8, 9, 9.5]  # of 10 rounds, 9 and 10 are averaged
     with pytest.raises(RuntimeError, match="10 of 9"):
         state.model(9)
+
+
+def test_a_redone_attempt_has_fresh_noise_in_plain_mode_too(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {**NOISY, "spare_attempts": 2, "noise": "local"}
+    run = SmallRun.of(tmp_path / "run", data, **options, aggregation="plain")
+    sent: list[bytes] = []
+    plain = Owner._plain
+
+    def remembered(self: Owner, message: Message) -> Message:
+        reply = plain(self, message)
+        sent.append(np.asarray(reply["vector"]).tobytes())
+        return reply
+
+    monkeypatch.setattr(Owner, "_plain", remembered)
+    with watching(stopping(5)), pytest.raises(StoppedError):  # the vectors of round 0 are out
+        run.rounds()
+    run.finish()
+    assert len(set(sent)) == len(sent) == 3 * 4  # of one model and the same tiles, in round 0 twice
+    assert charged(run) == [{"train": 4}] * 3
+    assert lost(verified(run.directory)) == 1
 
 
 def test_without_a_spare_attempt_the_run_ends_one_round_short(data: Path, tmp_path: Path) -> None:
