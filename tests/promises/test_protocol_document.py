@@ -25,7 +25,15 @@ REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "protocol.md").read_text(encoding="utf-8")
 NODES = "".join(
     (REPOSITORY / "feddiff_secure" / "federation" / f"{name}.py").read_text(encoding="utf-8")
-    for name in ("owner", "node", "custodian", "protocol_walk", "prediction_node", "log_view")
+    for name in (
+        "owner",
+        "account",
+        "node",
+        "custodian",
+        "protocol_walk",
+        "prediction_node",
+        "log_view",
+    )
 )
 ADVERT = m.Advertise(bytes(32), "ann", bytes(32), bytes(32), bytes(32), bytes(64))
 CHUNK = Ciphertexts(np.ones((1, 2, DEGREE), np.uint64), np.zeros((0, 64), np.uint8))
