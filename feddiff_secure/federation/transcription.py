@@ -216,6 +216,7 @@ class Transcription:
                 self._owners.verify(party, word.signature, END_LABEL, digest)
         self._store.append(EndLeaf(words))
         self.save()
+        self._store.gather_vectors()
 
     def finish(self) -> None:
         """Add the manifest of the directory, have it witnessed, and attest to it all.
@@ -230,7 +231,7 @@ class Transcription:
         assert self._run is not None
         directory = self._keeper.directory
         if not self.is_complete:
-            self._store.gather_vectors()
+            self._store.gather_vectors()  # a process before this one may not have come to it
             self._append(ManifestLeaf(manifest(directory, unfinished=True)))
         elif self._store.leaves[-1] != ManifestLeaf(manifest(directory, unfinished=True)):
             raise DataError(

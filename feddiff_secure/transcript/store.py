@@ -93,8 +93,10 @@ class TranscriptStore:
         return message_bytes(message)
 
     def gather_vectors(self) -> None:
-        """Make the one file of all releases' vectors."""
-        self.vectors.gather(_masked(self.leaves), self.directory / VECTORS)
+        """Make the one file of all releases' vectors, if it is not there."""
+        path = self.directory / VECTORS
+        if not path.exists():  # it gets its name when it is whole
+            self.vectors.gather(_masked(self.leaves), path)
 
     def _go_on(self, kept: Mapping[str, FileState]) -> None:
         last = self._last_note(kept.get(CHECKPOINTS, EMPTY).size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from feddiff_privacy.ledger.chain_file import read_file
+from feddiff_secure.audit.history import History
+from feddiff_secure.audit.verify import verify_run
 from feddiff_secure.config.load import dump_config
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.tiles import TileSet
@@ -22,11 +27,14 @@ from feddiff_secure.federation.progress import Silent
 from feddiff_secure.federation.resume_folder import ResumeFolder
 from feddiff_secure.federation.secure_rounds import Rounds, RoundsJob, secure_rounds
 from feddiff_secure.model.weights_file import file_bytes, split_weights
+from feddiff_secure.transcript.leaves import AbortLeaf
 from feddiff_secure.transport.exchange import Message
 from feddiff_secure.transport.inprocess import InProcessExchange
 from tests.support import transcripts
 from tests.support.federations import BLOCKS, FEATURES, examples
+from tests.support.forgery import history_of
 
+PHASES = ("train", "advertise", "share", "mask", "consistency", "unmask", "witness")
 Step = Callable[[str], None]
 
 
@@ -179,6 +187,40 @@ def killed(work: Callable[[], object]) -> bool:
         return True
     assert os.waitstatus_to_exitcode(status) == 0, "the run failed in its own process"
     return False
+
+
+def verified(directory: Path) -> History:
+    """The log of a run directory, which verifies."""
+    verdict = verify_run(directory)
+    assert verdict.verified, verdict.to_lines()
+    return history_of(directory)
+
+
+def charged(run: SmallRun) -> list[dict[str, int]]:
+    """Attempts spent, by owner; each ledger has reserved the plan once, or not yet."""
+    held = []
+    for path in sorted(run.ledgers.glob("*.jsonl")):
+        reservations = list(read_file(path).balance.reservations.values())
+        assert len(reservations) <= 1
+        held.append(dict(reservations[0].spent) if reservations else {})
+    return held
+
+
+def attempts(history: History) -> dict[str, int]:
+    """Attempts in the log, by phase."""
+    return dict(Counter(leaf.key.phase for leaf in history.attempts))
+
+
+def lost(history: History) -> int:
+    """Attempts in the log that gave no sum."""
+    return sum(isinstance(leaf, AbortLeaf) for leaf in history.attempts)
+
+
+def stop_at(run: SmallRun, phase: str, release: int, *, before: bool = False) -> None:
+    """Interrupt a run at a phase of its release, both counted from 0, as Ctrl-C does."""
+    at = 3 + 7 * release + PHASES.index(phase) + 1
+    with watching(stopping(at), before=before), pytest.raises(StoppedError):
+        run.rounds()
 
 
 def _stop() -> None:
