@@ -107,6 +107,7 @@ def run_cli(arguments: list[str]) -> int:
         if not arguments or type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(error.format_message())
             return 0
-        print_error(error.format_message() or type(error).__name__, "see feddiff-secure --help")
+        command_path = getattr(getattr(error, "ctx", None), "command_path", "feddiff-secure")
+        print_error(error.format_message() or type(error).__name__, f"see {command_path} --help")
         return 2
     return result if isinstance(result, int) else 0

@@ -94,3 +94,5 @@ def test_a_wrong_name_is_answered_with_the_nearest(
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in lines] == ["error", "hint"]
     assert near in lines[0]
+    page = "feddiff-secure run" if wrong[0] == "run" else "feddiff-secure"
+    assert lines[1].startswith(f"hint: see {page}")

@@ -58,7 +58,9 @@ def test_the_refusal_needs_no_module_that_such_a_platform_lacks() -> None:
     code = (
         "import sys, importlib.util as u; sys.modules['fcntl'] = None; find = u.find_spec;"
         "u.find_spec = lambda name: None if name == 'fcntl' else find(name);"
-        "from feddiff_secure.cli.entry import main; main()"
+        "from feddiff_secure.cli.entry import main\n"
+        "try: main()\n"
+        "finally: assert 'feddiff_secure.cli.main' not in sys.modules"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -19,6 +19,7 @@ from feddiff_secure.config.load import config_digest, dump_config, kind_of, load
 from feddiff_secure.config.schema import CHOICES, PRIORS, RING_BITS, RunConfig
 from feddiff_secure.errors import UsageError
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 FIELDS = {field.name: field for field in dataclasses.fields(RunConfig)}
 
 
@@ -76,6 +77,27 @@ def test_what_is_written_is_read_back_with_the_same_digest(
         read = load_config(path, {})
         assert read == config
         assert config_digest(read) == config_digest(config)
+
+
+@given(first=configurations(), second=configurations())
+@settings(max_examples=40)
+def test_two_configurations_have_one_digest_only_if_they_are_equal(
+    first: RunConfig, second: RunConfig
+) -> None:
+    assert (config_digest(first) == config_digest(second)) == (first == second)
+
+
+@pytest.mark.parametrize("name", sorted(BOUNDS))
+def test_a_number_that_differs_a_little_has_another_digest(name: str) -> None:
+    low = BOUNDS[name].low + 1e-9 if BOUNDS[name].open_ended else BOUNDS[name].low
+    near = low + 1 if kind_of(name) == "an integer" else low * 1.001
+    digests = {config_digest(RunConfig(**{name: value})) for value in (low, near)}
+    assert len(digests) == 2
+
+
+def test_the_page_of_the_configuration_names_every_key() -> None:
+    page = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert {name for name in FIELDS if f"`{name}`" not in page} == set()
 
 
 def test_init_writes_the_defaults_and_explains_every_key(
