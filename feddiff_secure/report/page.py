@@ -67,7 +67,7 @@ def score(content: Any, path: str, form: str = ".3f") -> Markup:
     mean = number(content, f"{path}/mean", form)
     if look_up(content, path)["sd"] is None:
         return mean
-    return Markup("{} ± {}").format(mean, number(content, f"{path}/sd", ".3f"))
+    return Markup("{}&nbsp;±&nbsp;{}").format(mean, number(content, f"{path}/sd", ".3f"))
 
 
 def epsilon_text(epsilon: float | str | None) -> str:

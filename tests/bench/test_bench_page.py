@@ -16,7 +16,7 @@ import pytest
 from feddiff_secure.bench.bench_files import BenchFiles
 from feddiff_secure.report.bench_page import Pictures, bench_page, main_figure
 from feddiff_secure.report.owner_page import look_up
-from feddiff_secure.report.page import MOST_BYTES, render
+from feddiff_secure.report.page import MOST_BYTES, epsilon_text, render
 
 Results = tuple[dict[str, Any], BenchFiles]
 PNG = bytes.fromhex(
@@ -62,6 +62,29 @@ def test_every_number_of_the_page_is_that_of_bench_json(results: Results, page: 
         assert repr(look_up(content, path)) == raw
         digits = text.replace("−", "-").replace(",", "").lstrip("+")
         assert float(digits) == pytest.approx(float(raw), abs=6e-4, rel=1e-3)
+
+
+def test_every_row_has_the_numbers_of_the_point_it_names(results: Results, page: str) -> None:
+    content, _ = results
+    seen: dict[str, set[int]] = {"points": set(), "differences": set()}
+    for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL):
+        found = re.findall(r'data-path="(points|differences)/(\d+)/(\w+)', row)
+        if not found:
+            continue
+        ((kind, number),) = {(kind, int(number)) for kind, number, _ in found}
+        point = content[kind][number]
+        (epsilon,) = re.findall(r'data-label="ε">([^<]*)<', row)
+        assert epsilon == epsilon_text(point["epsilon"])
+        assert (f"{point['noise']} noise" in row) == (
+            point.get("kind", "federated") == "federated" and point["noise"] != "none"
+        )
+        for label, name in (("overall accuracy", "oa"), ("average accuracy", "aa")):
+            cell = re.search(rf'data-label="{label}"><data [^>]*/{name}/mean"', row)
+            assert cell or "/oa/" not in row
+        if "/oa/" in row:
+            seen[kind].add(number)
+    assert seen["points"] == set(range(len(content["points"])))
+    assert seen["differences"] == set(range(len(content["differences"])))
 
 
 def test_the_page_shows_what_a_report_is_asked_for(results: Results, page: str) -> None:

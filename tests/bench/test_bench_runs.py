@@ -19,12 +19,16 @@ import numpy as np
 import pytest
 
 from feddiff_crypto.randomness import SecureRandom
+from feddiff_secure.bench import one_run
 from feddiff_secure.bench.alone import epsilon_alone, together, train_alone
 from feddiff_secure.bench.execute import TimeLeft, run_bench
 from feddiff_secure.bench.grid import DataSource, Grid
 from feddiff_secure.bench.jobs import Job, jobs_of
+from feddiff_secure.bench.record import check_record
 from feddiff_secure.bench.results import read_bench
+from feddiff_secure.bench.summary import points_of
 from feddiff_secure.cli.main import run_cli
+from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.folds import fold_split
 from feddiff_secure.errors import DataError
@@ -35,6 +39,8 @@ from feddiff_secure.federation.prepare import prepare
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.federation.run import simulate
 from feddiff_secure.model.psi import FeatureMap
+from feddiff_secure.paper.paper_run import run_paper
+from feddiff_secure.paper.schedule import PaperSchedule
 
 REPOSITORY = Path(__file__).parents[2]
 BASE = {"rounds": 4, "delta": 1e-4}
@@ -149,6 +155,24 @@ def test_a_damaged_record_is_named_before_anything_is_run(
     (out / "runs" / first.name).write_bytes(first.read_bytes()[:100])
     with pytest.raises(DataError, match=first.name):
         run_bench(small(tiny), out, workers=1, progress=Quiet())
+
+
+def test_feddiff_as_published_is_tested_on_the_same_folds(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = PaperSchedule(
+        widths=(8, 16), branch_rounds=1, branch_steps=2, batch=1, timesteps=(5,), head_width=8
+    )
+    monkeypatch.setattr(one_run, "run_paper", partial(run_paper, schedule=schedule))
+    fields = with_profile_defaults({"data": str(tiny), "profile": "paper", "rounds": 1})
+    source = DataSource(name="tiny", path=str(tiny), folds=2)
+    job = Job("paper", source, RunConfig(**fields), ())
+    record, _ = one_run.run_job(job, describe, tmp_path)
+    check_record(record, "the record", "none")
+    assert record["metrics"]["n_test"] == 240
+    assert record["privacy"]["guarantee"] == "no privacy guarantee"
+    assert [part["epsilon"] for part in record["parts"]] == [None, None]
+    assert points_of([record])[0]["kind"] == "paper"
 
 
 Material = tuple[Callable[..., Plan], list[Any], RunConfig]
