@@ -36,6 +36,7 @@ SMALL = 4096  # bytes
 LARGE = (1, 50)  # MiB, to each site and back
 OUTCOME = "FEDDIFF_MEASUREMENTS"
 NAMES = "FEDDIFF_SITES"
+SMALL_ROWS, LARGE_ROWS = "small.json", "large.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +96,16 @@ class MeasuringController(CoordinatorController):
 
         small = sorted(timed(SMALL) for _ in range(PHASES))
         rows += [("median", statistics.median(small)), ("slowest", small[-1])]
-        rows += [(f"large {size}", timed(size << 20)) for size in LARGE]
-        path = Path(os.environ[OUTCOME])
-        path.with_suffix(".new").write_text(json.dumps(dict(rows)))
-        path.with_suffix(".new").rename(path)
-        time.sleep(5)  # memory is read now
+        folder = Path(os.environ[OUTCOME])
+        _publish(folder / SMALL_ROWS, rows)
+        time.sleep(3)  # memory is read now
+        _publish(folder / LARGE_ROWS, [(f"large {size}", timed(size << 20)) for size in LARGE])
+        time.sleep(3)  # and now
+
+
+def _publish(path: Path, rows: list[tuple[str, float]]) -> None:
+    path.with_suffix(".new").write_text(json.dumps(dict(rows)))
+    path.with_suffix(".new").rename(path)
 
 
 def measure(sites: int) -> Iterator[Row]:
@@ -108,7 +114,7 @@ def measure(sites: int) -> Iterator[Row]:
     components = [f"scripts.flare_measurements.{kind.__name__}" for kind in _COMPONENTS]
     with tempfile.TemporaryDirectory(prefix="flare-") as folder:
         work = Path(folder)
-        os.environ |= {OUTCOME: str(work / "rows.json"), NAMES: ",".join(names)}
+        os.environ |= {OUTCOME: str(work), NAMES: ",".join(names)}
         began = time.time()
         kits = make_local_kits(work / "kits", names, port=free_port(), components=components)
         yield Row("certificates and kits", sites, time.time() - began, "s")
@@ -124,13 +130,15 @@ def measure(sites: int) -> Iterator[Row]:
                 yield Row("start of server and sites", sites, time.time() - started, "s")
                 submitted = time.time()
                 job_id = session.submit(job)
-                rows = _wait_for(work / "rows.json", lambda: is_over(session.status(job_id)))
+                rows = _wait_for(work / SMALL_ROWS, lambda: is_over(session.status(job_id)))
                 yield Row("job to first phase", sites, rows["first"] - submitted, "s")
                 yield Row("a phase, 4 KiB, median", sites, rows["median"], "s")
                 yield Row("a phase, 4 KiB, slowest of 50", sites, rows["slowest"], "s")
+                yield from _memory(processes, sites, "")
+                rows = _wait_for(work / LARGE_ROWS, lambda: is_over(session.status(job_id)))
                 for size in LARGE:
                     yield Row(f"a phase, {size} MiB", sites, rows[f"large {size}"], "s")
-                yield from _memory(processes, sites)
+                yield from _memory(processes, sites, ", after 50 MiB")
 
 
 def _wait_for(path: Path, is_lost: Callable[[], bool]) -> dict[str, float]:
@@ -143,8 +151,8 @@ def _wait_for(path: Path, is_lost: Callable[[], bool]) -> dict[str, float]:
     return rows
 
 
-def _memory(processes: FlareProcesses, sites: int) -> Iterator[Row]:
-    """Largest resident memory by kind of process, after the large messages."""
+def _memory(processes: FlareProcesses, sites: int, when: str) -> Iterator[Row]:
+    """Largest resident memory by kind of process."""
     found: dict[str, float] = {}
     for name, process in processes.running.items():
         top = psutil.Process(process.pid)
@@ -152,7 +160,7 @@ def _memory(processes: FlareProcesses, sites: int) -> Iterator[Row]:
         for label, one in ((kind, top), *((f"{kind}'s job", c) for c in top.children())):
             found[label] = max(found.get(label, 0.0), one.memory_info().rss / 2**20)
     for label, value in found.items():
-        yield Row(f"memory of a {label} process", sites, value, "MiB")
+        yield Row(f"memory, {label}{when}", sites, value, "MiB")
 
 
 @contextmanager
@@ -182,7 +190,7 @@ def main() -> None:
                     print(json.dumps(asdict(row)), flush=True)
                 else:
                     print(
-                        f"{row.sites:3} sites  {row.name:34} {row.value:9.3f} {row.unit}",
+                        f"{row.sites:3} sites  {row.name:36} {row.value:9.3f} {row.unit}",
                         flush=True,
                     )
 

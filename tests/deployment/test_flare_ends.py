@@ -170,14 +170,13 @@ class Scripted:
 
     def __init__(self) -> None:
         self.handled: list[str] = []
-        self.inside = 0
+        self.inside, self.most = 0, 0
 
     def handle(self, phase: str, message: Message) -> Message:
-        self.inside += 1
-        assert self.inside == 1, "two messages at once"
         if phase == "fail":
-            self.inside = 0
             raise RuntimeError("7 tiles of class meadow")
+        self.inside += 1
+        self.most = max(self.most, self.inside)
         time.sleep(0.02)
         self.handled.append(phase)
         self.inside -= 1
@@ -224,7 +223,8 @@ def test_messages_that_come_together_are_handled_one_at_a_time() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 1 <= len(executor.scripted.handled) <= 5
+    assert executor.scripted.handled  # one that came after a newer one is refused
+    assert executor.scripted.most == 1
 
 
 def test_a_site_does_no_task_of_flares() -> None:

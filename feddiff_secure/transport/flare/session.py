@@ -5,18 +5,28 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nvflare.fuel.flare_api.api_spec import NoConnection
+from nvflare.fuel.flare_api.api_spec import (
+    AuthenticationError,
+    InternalError,
+    JobNotRunning,
+    NoConnection,
+    NoReply,
+    SessionClosed,
+    SessionExpired,
+)
 from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
 
 from feddiff_secure.errors import ProtocolAbortedError
 
 _POLL = 0.25  # seconds
 _CONNECT = 5.0  # seconds, one attempt
+_LOST = (AuthenticationError, InternalError, NoConnection, NoReply, SessionClosed, SessionExpired)
+"""What a call ends in when the server is gone, or has been started again."""
 
 
 class AdminSession:
@@ -54,7 +64,8 @@ class AdminSession:
         trace: TracebackType | None,
     ) -> None:
         if self._session is not None:
-            self._session.close()
+            with suppress(*_LOST):
+                self._session.close()
 
     def wait_for(
         self, sites: Sequence[str], patience: float, check: Callable[[], None] = lambda: None
@@ -83,13 +94,17 @@ class AdminSession:
         return str(self._api.submit_job(str(job)))
 
     def status(self, job_id: str) -> str:
-        """FLARE's word for the job's state."""
-        meta: dict[str, Any] = self._api.get_job_meta(job_id)
+        """FLARE's word for the job's state; empty where the server does not answer now."""
+        try:
+            meta: dict[str, Any] = self._api.get_job_meta(job_id)
+        except _LOST:
+            return ""
         return str(meta.get("status"))
 
     def abort(self, job_id: str) -> None:
-        """Stop a job."""
-        self._api.abort_job(job_id)
+        """Stop a job, if it runs."""
+        with suppress(JobNotRunning, *_LOST):
+            self._api.abort_job(job_id)
 
     @property
     def _api(self) -> Session:
