@@ -2,7 +2,8 @@
 
 1. The job's public layout is that of this node's own data; else the job is refused.
 2. Descriptors are computed here, from the public features that the layout fixes.
-3. Every plan passes the policy and, where its people want it, their review, before it is reserved.
+3. A plan is the pinned coordinator's (`open_party`).
+4. Every plan passes the policy and, where its people want it, their review, before it is reserved.
 
 Nothing of the job decides which data is read, which key signs, or which ledger is charged.
 """
@@ -33,9 +34,11 @@ from feddiff_secure.federation.progress import Silent
 from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.node.gate import JobGate
 from feddiff_secure.node.opening import open_keys, open_ledger
+from feddiff_secure.node.plan_signature import PlansOfCoordinator
 from feddiff_secure.node.review import Review
 from feddiff_secure.node.settings import NodeSettings
 from feddiff_secure.transcript.witness import OwnerWitness
+from feddiff_secure.transport.exchange import Party
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +58,19 @@ class PublicJob:
     classes: tuple[str, ...]
     tile: int
     owners: Sequence[str] | None = None
+
+
+def open_party(settings: NodeSettings, job: PublicJob, held: ExitStack) -> Party:
+    """The owner of this node in a job, reached by plans of the pinned coordinator only.
+
+    Args:
+        settings: of the node. job: what the coordinator sent. held: closes the ledger.
+
+    Raises:
+        UsageError, DataError: as `open_owner`.
+    """
+    owner = open_owner(settings, job, held)
+    return PlansOfCoordinator(owner, open_keys(settings).coordinator())
 
 
 def open_owner(settings: NodeSettings, job: PublicJob, held: ExitStack) -> Owner:

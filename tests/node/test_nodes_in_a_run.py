@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from feddiff_crypto.identity_file import write_identity
 from feddiff_crypto.keys import IdentityKey
@@ -21,16 +22,17 @@ from feddiff_secure.data.hdf5_writer import write_scene
 from feddiff_secure.data.read import read_dataset
 from feddiff_secure.errors import DataError, ProtocolAbortedError, UsageError
 from feddiff_secure.federation.examples import blocks_of
-from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.federation.training import train
 from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.node.opening import ledger_path
-from feddiff_secure.node.owner_opening import PublicJob, open_owner
+from feddiff_secure.node.owner_opening import PublicJob, open_owner, open_party
+from feddiff_secure.node.plan_signature import SignedPlans
 from feddiff_secure.node.review import decide, pending
 from feddiff_secure.node.settings import NodeSettings
+from feddiff_secure.transport.exchange import REFUSED, Message, Party
 from feddiff_secure.transport.inprocess import InProcessExchange
 from scripts.make_tiny_table import tiny_table
 
@@ -69,14 +71,16 @@ class Nodes:
         assert old in text
         path.write_text(text.replace(old, new))
 
-    def open(self) -> dict[str, Owner]:
-        return {name: open_owner(self.settings(name), self.job, self.held) for name in OWNERS}
+    def open(self) -> dict[str, Party]:
+        return {name: open_party(self.settings(name), self.job, self.held) for name in OWNERS}
 
-    def run(self, owners: dict[str, Owner]) -> np.ndarray:  # type: ignore[type-arg]  # float64
+    def run(
+        self, owners: dict[str, Party], coordinator: IdentityKey | None = None
+    ) -> NDArray[np.float64]:
         registry = self.open_registry()
         exchange = InProcessExchange(owners)
         trained = train(
-            exchange,
+            SignedPlans(exchange, coordinator or self.keys["coordinator"]),
             registry.pinned(OWNERS),
             self.plan,
             check_count=lambda _tiles: None,
@@ -223,3 +227,38 @@ def test_a_node_that_reviews_holds_the_run_until_its_person_has_decided(nodes: N
     decide(settings.pending, nodes.plan.digest().hex(), "approve")
     nodes.run(nodes.open())
     assert nodes.readings()["cem"].attempts == 3
+
+
+def test_a_server_without_the_coordinators_identity_gets_no_plan_accepted(nodes: Nodes) -> None:
+    """It has the coordinator's machine, address and certificate, and knows every public number."""
+    wrong = IdentityKey.generate(SecureRandom())
+    with pytest.raises(ProtocolAbortedError, match="plan_unsigned"):
+        nodes.run(nodes.open(), wrong)
+    for reading in nodes.readings().values():
+        assert (reading.entries, reading.attempts) == (1, 0)
+
+
+def test_a_plan_is_refused_unless_the_coordinator_signed_exactly_it(nodes: Nodes) -> None:
+    seen: list[Message] = []
+
+    class Listener:
+        def handle(self, phase: str, message: Message) -> Message:
+            seen.append(message)
+            return {}
+
+    plan = nodes.plan.to_json()
+    signer = SignedPlans(InProcessExchange({"ann": Listener()}), nodes.keys["coordinator"])
+    signer.exchange("plan", {"ann": {"plan": plan}}, 1.0)
+    (signed,) = seen
+    signature = signed["signature"]
+    assert isinstance(signature, bytes)
+    ann = nodes.open()["ann"]
+    for message in (
+        {"plan": plan},
+        {"plan": plan, "signature": signature[:-1] + bytes([signature[-1] ^ 1])},
+        {"plan": plan.replace(b'"rounds":2', b'"rounds":3'), "signature": signature},
+        {"plan": plan, "signature": signature.hex()},
+        {"signature": signature},
+    ):
+        assert ann.handle("plan", message) == {REFUSED: "plan_unsigned"}
+    assert ann.handle("plan", signed) == {"accepted": nodes.plan.digest()}
