@@ -25,6 +25,7 @@ PY
 "$work/venv/bin/feddiff-secure" data inspect "$work/tiny.h5" >/dev/null
 "$work/venv/bin/feddiff-secure" run --data "$work/tiny.h5" --epsilon 8 --delta 1e-4 --rounds 3 \
     --owners 3 --out "$work/run" --quiet
-test -s "$work/run/model.safetensors" && test -s "$work/run/privacy.md" && test -s "$work/run/map.png"
+test -s "$work/run/model.safetensors" && test -s "$work/run/privacy.md" && test -s "$work/run/map.png" \
+    && test -s "$work/run/report.html"
 "$work/venv/bin/feddiff-secure" predict "$work/run" --data "$work/tiny.h5" --out "$work/map.png" --quiet
 echo "wheel smoke test passed"
