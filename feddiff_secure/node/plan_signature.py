@@ -20,7 +20,6 @@ from feddiff_crypto.keys import IdentityKey, IdentityPublic
 from feddiff_secure.transport.exchange import REFUSED, Exchange, Message, Party
 
 PLAN_LABEL: Final = b"feddiff-secure v1 coordinated plan"
-UNSIGNED: Final = "plan_unsigned"
 _PLAN: Final = "plan"
 
 
@@ -70,11 +69,11 @@ class PlansOfCoordinator:
             return self._party.handle(phase, message)
         plan, signature = message.get(_PLAN), message.get("signature")
         if not isinstance(plan, bytes) or not isinstance(signature, bytes):
-            return {REFUSED: UNSIGNED}
+            return {REFUSED: "plan_unsigned"}
         try:
             self._coordinator.verify(signature, PLAN_LABEL, _digest(plan))
         except CryptoError:
-            return {REFUSED: UNSIGNED}
+            return {REFUSED: "plan_unsigned"}
         rest = {key: value for key, value in message.items() if key != "signature"}
         return self._party.handle(phase, rest)
 

@@ -38,6 +38,8 @@ NODES = "".join(
                 "log_view",
             )
         ),
+        "node/plan_signature",
+        "node/review",
         "deployment/site_party",
         "transport/flare/executor",
     )
@@ -95,9 +97,15 @@ def test_every_file_that_the_page_names_exists() -> None:
     assert (REPOSITORY / "tests" / "crypto" / "bad_messages" / attack).is_file()
 
 
+ACROSS = "".join(
+    path.read_text(encoding="utf-8") for path in (REPOSITORY / "feddiff_secure/node").glob("*.py")
+)
+
+
 def test_every_refusal_code_of_an_owner_is_on_the_page_and_no_other() -> None:
     raised = set(re.findall(r'RefusalError\("(\w+)"\)', NODES))
     raised |= set(re.findall(r'REFUSED: "(\w+)"', NODES))
+    raised |= set(re.findall(r'(?:RefusalError\(|REFUSED: |return )"(\w+)(?:: )?"', ACROSS))
     table = PAGE.split("### Codes that leave an owner")[1].split("\n## ")[0]
     assert raised == set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
 
