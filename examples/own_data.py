@@ -17,7 +17,7 @@ import numpy as np
 
 import feddiff_secure
 
-SIDE, BANDS = 48, 30
+SIDE, BANDS = 40, 30
 CLASSES = ("water", "grass", "roof")
 
 

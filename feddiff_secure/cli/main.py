@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from typing import Protocol, runtime_checkable
@@ -86,7 +87,14 @@ def _options(
 
 def main() -> None:
     """Run the command line and exit with the code of the contract."""
-    sys.exit(run_cli(sys.argv[1:]))
+    code = run_cli(sys.argv[1:])
+    if code != 0 and "h5py" in sys.modules:
+        # After a write that failed (a full disk), the HDF5 library crashes while the interpreter
+        # shuts down, and the code would be lost. Whatever had to be kept is on disk by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run_cli(arguments: list[str]) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from feddiff_privacy.ledger.ledger import Ledger
 from feddiff_secure.cli.console import StageProgress
 from feddiff_secure.cli.log_file import log_to
 from feddiff_secure.cli.main import run_cli
@@ -71,25 +72,28 @@ def test_a_dry_run_leaves_no_trace_and_charges_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     books = tmp_path / "ledger"
-    limited = small(tiny, "--ledger", books, "--lifetime-epsilon", 10, "--quiet")
+    limited = small(tiny, "--ledger", books, "--epsilon", "inf", "--quiet")
     assert cli(*limited, "--dry-run")[0] == 0
     assert list(tmp_path.iterdir()) == []  # no folder either
-    assert cli(*limited, "--out", tmp_path / "r", "--epsilon", 4)[0] == 0
+    books.mkdir(mode=0o700)
+    for name, lifetime in (("owner-001", 10.0), ("owner-003", None)):
+        path = books / f"{name}.default.jsonl"
+        known = {"owner": name, "holding": "default", "delta": 1e-4, "tiles": bytes(32)}
+        with Ledger.open(path, lifetime_epsilon=lifetime, **known):
+            pass
     before = everything_in(tmp_path)
     code, out, _ = cli(*limited, "--dry-run", "--json")
     assert code == 0
     assert everything_in(tmp_path) == before
     left = json.loads(out)["ledger_epsilon_left"]
-    assert sorted(left) == ["owner-001", "owner-002", "owner-003"]
-    assert all(0 < value < 10 for value in left.values())
+    assert left == {"owner-001": pytest.approx(10, rel=0.01), "owner-003": None}
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--epsilon", "inf"), "no privacy guarantee"),
-        (("--aggregation", "encrypted", "--custodian"), "aggregation encrypted"),
-        (("--noise", "local"), "noise local"),
+        (("--aggregation", "encrypted", "--custodian", "--noise", "local"), "noise local"),
         (("--profile", "paper", "--owners", 2, "--delta", 1e-5), "no privacy guarantee"),
     ],
 )
@@ -124,7 +128,7 @@ def test_the_log_of_a_run_has_public_events_and_nothing_else(
     cli: Run, tiny: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "run.log"
-    options = ("--log-file", log, "--log-level", "debug", "--quiet")
+    options = ("--log-file", log, "--log-level", "debug", "--quiet", "--epsilon", "inf")
     assert cli(*small(tiny, "--out", tmp_path / "r", *options))[0] == 0
     lines = log.read_text(encoding="utf-8").splitlines()
     for line in lines:
