@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -117,6 +118,13 @@ def test_an_approval_moved_to_another_plan_is_no_approval(tmp_path: Path, ledger
     (tmp_path / f"{DIGEST}.decision").rename(moved)
     with pytest.raises(RefusalError, match="review_refused"):
         gate(other)
+    pages = [
+        hashlib.sha256((tmp_path / f"{plan.digest().hex()}.json").read_bytes()).hexdigest()
+        for plan in (PLAN, other)
+    ]
+    moved.write_text(moved.read_text().replace(*pages))  # and speaks of the other's page
+    with pytest.raises(RefusalError, match="review_refused"):
+        read_decision(tmp_path, other.digest().hex())
 
 
 def test_an_approval_of_a_page_that_was_changed_before_is_none(
