@@ -216,3 +216,8 @@ def test_commands_of_the_admin_want_the_admins_kit(capsys: pytest.CaptureFixture
     assert "not an admin's kit" in refused(capsys, 2, "status", "--admin", site)
     assert "not an admin's kit" in refused(capsys, 2, "abort", "x", "--admin", site)
     assert "the kit of a site" in refused(capsys, 2, "coordinator", "start", site)
+
+
+def test_a_server_that_does_not_answer_is_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    error = refused(capsys, 4, "status", "--admin", str(kits().admin))
+    assert "no server answers" in error

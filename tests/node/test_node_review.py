@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import threading
 import time
@@ -11,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+import feddiff_secure.node.release
 from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_privacy.ledger.ledger import Ledger
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import UsageError
+from feddiff_secure.federation.adversaries import Adversary, adversaries
 from feddiff_secure.federation.node import RefusalError
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan
@@ -25,6 +29,7 @@ from feddiff_secure.node.review import Decision, Review, decide, pending, read_d
 from feddiff_secure.transport.exchange import REFUSED, Message
 from tests.support.federations import examples, plan_for
 from tests.support.ledgers import fresh_ledger
+from tests.support.memoised import memoise_accounting
 
 CONFIG = RunConfig(epsilon=8.0, rounds=4, nominal_tiles=1000)
 PLAN = plan_for(CONFIG)
@@ -45,6 +50,18 @@ def offered(node: Owner, plan: Plan = PLAN) -> Message:
 
 def review(folder: Path, ledger: Ledger, timeout: float = 0.0) -> Review:
     return Review(folder, NAME, lambda: ledger.balance, timeout)
+
+
+@functools.cache
+def rows() -> list[Adversary]:
+    return adversaries(PLAN, PLAN.events())
+
+
+@pytest.fixture(autouse=True)
+def _accounted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plans here differ in their session alone."""
+    memoise_accounting(monkeypatch)
+    monkeypatch.setattr(feddiff_secure.node.release, "adversaries", lambda _plan, _events: rows())
 
 
 @pytest.fixture
@@ -117,6 +134,13 @@ def test_an_approval_moved_to_another_plan_is_no_approval(tmp_path: Path, ledger
     (tmp_path / f"{DIGEST}.decision").rename(moved)
     with pytest.raises(RefusalError, match="review_refused"):
         gate(other)
+    pages = [
+        hashlib.sha256((tmp_path / f"{plan.digest().hex()}.json").read_bytes()).hexdigest()
+        for plan in (PLAN, other)
+    ]
+    moved.write_text(moved.read_text().replace(*pages))  # and speaks of the other's page
+    with pytest.raises(RefusalError, match="review_refused"):
+        read_decision(tmp_path, other.digest().hex())
 
 
 def test_an_approval_of_a_page_that_was_changed_before_is_none(

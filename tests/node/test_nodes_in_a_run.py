@@ -35,6 +35,7 @@ from feddiff_secure.node.settings import NodeSettings
 from feddiff_secure.transport.exchange import REFUSED, Message, Party
 from feddiff_secure.transport.inprocess import InProcessExchange
 from scripts.make_tiny_table import tiny_table
+from tests.support.memoised import memoise_accounting
 
 OWNERS = ("ann", "ben", "cem")
 CONFIG = RunConfig(epsilon=8.0, rounds=2, nominal_tiles=100, tile=1, owners=3)
@@ -94,6 +95,11 @@ class Nodes:
 
     def readings(self) -> dict[str, Reading]:
         return {name: read_ledger(ledger_path(self.settings(name), name)) for name in OWNERS}
+
+
+@pytest.fixture(autouse=True)
+def _accounted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    memoise_accounting(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ Every call opens a session of the admin whose kit is given, and closes it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,7 +113,7 @@ def _state(meta: dict[str, Any]) -> JobState:
 def _session(kit: Path) -> Iterator[Session]:
     session: Session | None = None
     try:
-        with redirect_stdout(sys.stderr):  # FLARE's session prints
+        with redirect_stdout(StringIO()):  # FLARE's session prints what it does
             session = new_secure_session(kit.name, str(kit.absolute()), timeout=CONNECT_TIMEOUT)
             yield session
     except NoConnection as error:
