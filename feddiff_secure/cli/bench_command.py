@@ -224,7 +224,7 @@ def _print_points(content: dict[str, Any]) -> None:
     for point in content["points"]:
         what = {
             "federated": f"{point['topology']}, {point['aggregation']}, {point['noise']}",
-            "alone": f"each of {point['owners']} owners alone",
+            "alone": f"each of {point['owners']} owners alone, {point['topology']}",
             "centralised": "one trusted holder",
             "paper": "FedDiff as published, no guarantee",
         }[point["kind"]]

@@ -118,6 +118,14 @@ class _Section:
         rows = enumerate(self._content["differences"])
         return [(i, row) for i, row in rows if row["data"] == self.name and row["what"] == what]
 
+    def short(self, what: str) -> list[Numbered]:
+        """Those of the first variant with distributed noise: what the page begins with."""
+        return [
+            (i, row)
+            for i, row in self.differences(what)
+            if _variant(row) == self.variants[0] and row["noise"] == "distributed"
+        ]
+
     def utility(self, variant: tuple[Any, ...]) -> Iterator[Markup]:
         """The figures of one topology, aggregation and number of owners, a metric each."""
         for metric, title in METRICS:
