@@ -30,7 +30,12 @@ def _coordinator() -> None:
 
 @coordinator_app.command()
 def start(kit: _Kit, as_json: _Json = False) -> None:
-    """Check the kit and start the server's process; it listens on the project's port."""
+    """Check the kit and start the server's process; it listens on the project's port.
+
+    Example:
+
+      feddiff-secure coordinator start kits/server
+    """
     from feddiff_secure.node.service import start as start_process  # noqa: PLC0415
 
     require_flare()
@@ -40,7 +45,12 @@ def start(kit: _Kit, as_json: _Json = False) -> None:
 
 @coordinator_app.command()
 def stop(kit: _Kit, as_json: _Json = False) -> None:
-    """End the server's process."""
+    """End the server's process.
+
+    Example:
+
+      feddiff-secure coordinator stop kits/server
+    """
     from feddiff_secure.node.service import stop as stop_process  # noqa: PLC0415
 
     _print({"stopped": stop_process(kit)}, as_json)
@@ -51,7 +61,12 @@ def status(
     job: Annotated[str | None, typer.Argument(help="A job's id; all jobs without it.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Which sites are connected, and the states of jobs, with the reasons of refusals."""
+    """Which sites are connected, and the states of jobs, with the reasons of refusals.
+
+    Example:
+
+      feddiff-secure status --admin kits/admin
+    """
     _admin_kit(admin)
     from feddiff_secure.transport.flare import submission  # noqa: PLC0415
 
@@ -72,7 +87,12 @@ def abort(
     admin: _Admin,
     as_json: _Json = False,
 ) -> None:
-    """Stop a job. What was charged stays charged; nothing is taken for a dropout."""
+    """Stop a job. What was charged stays charged; nothing is taken for a dropout.
+
+    Example:
+
+      feddiff-secure abort JOB --admin kits/admin
+    """
     _admin_kit(admin)
     from feddiff_secure.transport.flare import submission  # noqa: PLC0415
 

@@ -38,7 +38,12 @@ def start(
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Check kit, settings and keys, and start the node's process. Nothing is read of the data."""
+    """Check kit, settings and keys, and start the node's process. Nothing is read of the data.
+
+    Example:
+
+      feddiff-secure node start kits/university
+    """
     from feddiff_secure.node.hardening import require_safe  # noqa: PLC0415
     from feddiff_secure.node.opening import open_keys  # noqa: PLC0415
     from feddiff_secure.node.service import member_of  # noqa: PLC0415
@@ -70,14 +75,24 @@ def start(
 
 
 def stop(kit: _Kit, as_json: _Json = False) -> None:
-    """End the node's process; what a run has charged stays charged."""
+    """End the node's process; what a run has charged stays charged.
+
+    Example:
+
+      feddiff-secure node stop kits/university
+    """
     from feddiff_secure.node.service import stop as stop_process  # noqa: PLC0415
 
     _print({"stopped": stop_process(kit)}, as_json)
 
 
 def status(kit: _Kit, as_json: _Json = False) -> None:
-    """Whether the node runs, whether its kit is safe, and which plans wait."""
+    """Whether the node runs, whether its kit is safe, and which plans wait.
+
+    Example:
+
+      feddiff-secure node status kits/university
+    """
     from feddiff_secure.node.hardening import check_kit  # noqa: PLC0415
     from feddiff_secure.node.review import pending as pending_plans  # noqa: PLC0415
     from feddiff_secure.node.service import member_of, running  # noqa: PLC0415
@@ -95,7 +110,12 @@ def status(kit: _Kit, as_json: _Json = False) -> None:
 
 
 def pending(node: _Node = _HERE, as_json: _Json = False) -> None:
-    """List the plans that wait for a decision, with the page that says what each would release."""
+    """List the plans that wait for a decision, with the page that says what each would release.
+
+    Example:
+
+      feddiff-secure node pending --node kits/university
+    """
     from feddiff_secure.node.review import pending as pending_plans  # noqa: PLC0415
 
     folder = settings_of(node).pending
@@ -110,12 +130,22 @@ def pending(node: _Node = _HERE, as_json: _Json = False) -> None:
 
 
 def approve(digest: _Digest, node: _Node = _HERE, as_json: _Json = False) -> None:
-    """Approve a plan that waits: it is reserved and takes part."""
+    """Approve a plan that waits: it is reserved and takes part.
+
+    Example:
+
+      feddiff-secure node approve DIGEST --node kits/university
+    """
     _decide(digest, node, "approve", as_json)
 
 
 def reject(digest: _Digest, node: _Node = _HERE, as_json: _Json = False) -> None:
-    """Reject a plan that waits: nothing is reserved, nothing leaves."""
+    """Reject a plan that waits: nothing is reserved, nothing leaves.
+
+    Example:
+
+      feddiff-secure node reject DIGEST --node kits/university
+    """
     _decide(digest, node, "reject", as_json)
 
 

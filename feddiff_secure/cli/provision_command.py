@@ -62,7 +62,12 @@ def root(
     project: _Project = _PROJECT,
     as_json: _Json = False,
 ) -> None:
-    """Make the root that signs a project's certificates; its key stays in the folder."""
+    """Make the root that signs a project's certificates; its key stays in the folder.
+
+    Example:
+
+      feddiff-secure provision root --out root
+    """
     from feddiff_secure.node.certificates import certified_key, fingerprint  # noqa: PLC0415
     from feddiff_secure.node.project import load_project  # noqa: PLC0415
     from feddiff_secure.node.provisioning import make_root_files  # noqa: PLC0415
@@ -78,7 +83,12 @@ def request(
     project: _Project = _PROJECT,
     as_json: _Json = False,
 ) -> None:
-    """Make a transport key, which stays here, and the request to send to the root's holder."""
+    """Make a transport key, which stays here, and the request to send to the root's holder.
+
+    Example:
+
+      feddiff-secure provision request --name university --out request
+    """
     from feddiff_secure.node.project import load_project  # noqa: PLC0415
     from feddiff_secure.node.provisioning import request_files  # noqa: PLC0415
 
@@ -104,7 +114,12 @@ def sign(  # noqa: PLR0917  # one parameter an option, given by name
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Certify a request. Compare the fingerprint with its sender by voice before you send it."""
+    """Certify a request. Compare the fingerprint with its sender by voice before you send it.
+
+    Example:
+
+      feddiff-secure provision sign --request university.csr --root root --out university.signed
+    """
     from feddiff_secure.node.project import load_project  # noqa: PLC0415
     from feddiff_secure.node.provisioning import sign_file  # noqa: PLC0415
 
@@ -124,7 +139,13 @@ def assemble(  # noqa: PLR0917  # one parameter an option, given by name
     project: _Project = _PROJECT,
     as_json: _Json = False,
 ) -> None:
-    """Make your startup kit. Compare the root's fingerprint with its holder by voice."""
+    """Make your startup kit. Compare the root's fingerprint with its holder by voice.
+
+    Example:
+
+      feddiff-secure provision assemble --name university --key request/university.key --signed
+      university.signed --out kits/university
+    """
     from feddiff_secure.node.project import load_project  # noqa: PLC0415
     from feddiff_secure.node.provisioning import assemble as make_kit  # noqa: PLC0415
 
