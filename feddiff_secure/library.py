@@ -23,8 +23,6 @@ from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.errors import (
     DataError,
-    FeddiffError,
-    ProtocolAbortedError,
     UsageError,
     VerificationError,
 )
@@ -140,26 +138,14 @@ def run(
     settings = _settings(config, keys)
     # Imported here: torch takes seconds that loading and verifying need not wait for.
     from feddiff_secure.federation.progress import Silent  # noqa: PLC0415
-    from feddiff_secure.federation.run import simulate  # noqa: PLC0415
+    from feddiff_secure.report.execution import execute  # noqa: PLC0415
     from feddiff_secure.report.run_directory import RunDirectory  # noqa: PLC0415
 
     directory = RunDirectory(Path(out))
-    try:
-        result = simulate(
-            settings,
-            log=directory.log,
-            progress=Silent() if progress is None else progress,
-            on_ready=lambda _plan: directory.open(settings),
-            ledgers=directory.ledgers if settings.ledger is None else Path(settings.ledger),
-            directory=directory.partial,
-        )
-        metrics = directory.finish(result)
-    except BaseException as error:
-        refused = isinstance(error, FeddiffError) and not isinstance(error, ProtocolAbortedError)
-        if refused or not directory.records_releases:
-            directory.discard()
-        raise
-    return RunSummary(directory.out, metrics, result.statement.to_json())
+    metrics, privacy = execute(
+        settings, directory, progress=Silent() if progress is None else progress
+    )
+    return RunSummary(directory.out, metrics, privacy)
 
 
 def predict(run_directory: StrPath, data: StrPath, out: StrPath) -> Prediction:

@@ -10,11 +10,10 @@ import typer
 
 from feddiff_secure.cli.console import StageProgress, stderr
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.errors import FeddiffError, InterruptedRunError, ProtocolAbortedError
+from feddiff_secure.errors import InterruptedRunError
 
 if TYPE_CHECKING:
     from feddiff_secure.federation.checkpoint import RunCheckpoint
-    from feddiff_secure.federation.plan import Plan
     from feddiff_secure.report.run_directory import RunDirectory
 
 
@@ -42,46 +41,19 @@ def execute_private(
     # Imported here: torch and opacus take seconds that --help and a wrong option need not wait.
     from feddiff_secure.federation.descriptor_cache import DescriptorCache  # noqa: PLC0415
     from feddiff_secure.federation.examples import describe  # noqa: PLC0415
-    from feddiff_secure.federation.run import simulate  # noqa: PLC0415
+    from feddiff_secure.report.execution import execute  # noqa: PLC0415
 
-    def begin(_plan: Plan) -> None:
-        if saved is None:
-            directory.open(settings)
-            directory.lock()
-
+    describer = DescriptorCache.default() if cache else describe
     with StageProgress(quiet=quiet) as progress:
         try:
-            result = simulate(
-                settings,
-                log=directory.log,
-                describer=DescriptorCache.default() if cache else describe,
-                progress=progress,
-                on_ready=begin,
-                ledgers=directory.ledgers if settings.ledger is None else Path(settings.ledger),
-                directory=directory.partial,
-                saved=saved,
-            )
-            metrics = directory.finish(result)
+            return execute(settings, directory, progress=progress, describer=describer, saved=saved)
         except KeyboardInterrupt:
-            _keep_or_discard(directory)
+            _say_how_to_go_on(directory)
             raise
-        except ProtocolAbortedError:
-            raise  # releases were made: DIR.partial records them
-        except FeddiffError:
-            if saved is None:
-                directory.discard()
-            raise
-        except BaseException:  # a bug, or the machine
-            if not directory.records_releases:
-                directory.discard()
-            raise
-        finally:
-            directory.release()
-    return metrics, result.statement.to_json()
 
 
-def _keep_or_discard(directory: RunDirectory) -> None:
-    """End an interrupted run: say how it goes on, or remove it if nothing was released."""
+def _say_how_to_go_on(directory: RunDirectory) -> None:
+    """End an interrupted run, where it can go on, with the command that does."""
     from feddiff_secure.federation.resume_folder import ResumeFolder  # noqa: PLC0415
 
     if directory.can_go_on:
@@ -90,8 +62,6 @@ def _keep_or_discard(directory: RunDirectory) -> None:
             f"stopped after round {saved.model.round_index} of {saved.plan.rounds}",
             f"go on with: feddiff-secure resume {directory.partial}",
         )
-    if not directory.records_releases:
-        directory.discard()
 
 
 def print_summary(metrics: dict[str, Any], privacy: dict[str, Any], out: Path) -> None:

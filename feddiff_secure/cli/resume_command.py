@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from feddiff_secure.cli.console import print_json
+from feddiff_secure.cli.log_file import log_to
+from feddiff_secure.cli.output import disk_errors
 from feddiff_secure.cli.private_run import execute_private, print_summary
 
 
@@ -15,6 +17,12 @@ def resume(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR.partial", help="What the interrupted run left.")
     ],
+    log_file: Annotated[
+        Path | None, typer.Option(help="Append public events of the run to a file.")
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option(help="debug (every release), info, warning or error.")
+    ] = "info",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -36,8 +44,9 @@ def resume(
         metrics, privacy = found.record("metrics.json"), found.record("privacy.json")
         found.complete()
     else:
-        settings, saved = take_up(found)
-        metrics, privacy = execute_private(settings, found, quiet=quiet, saved=saved)
+        with log_to(log_file, log_level, "resume"), disk_errors(directory):
+            settings, saved = take_up(found)
+            metrics, privacy = execute_private(settings, found, quiet=quiet, saved=saved)
     if as_json:
         print_json({**metrics, "out": str(found.out), "privacy": privacy})
     else:

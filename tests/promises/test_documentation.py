@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import typer
@@ -34,7 +33,6 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 EVERY = dict(commands(typer.main.get_command(app)))
-HAS_IMPORT = ("data", "import") in EVERY
 
 
 def typed(page: Path) -> list[list[str]]:
@@ -69,7 +67,7 @@ def test_every_command_that_a_page_shows_exists_with_its_options(page: str) -> N
         names = tuple(word for word in words[:2] if not word.startswith("-"))
         path = names if names in EVERY else names[:1]
         if path not in EVERY:
-            assert words[0].startswith("--") or (words[:2] == ["data", "import"] and not HAS_IMPORT)
+            assert words[0].startswith("--")
             continue
         options = {name for parameter in EVERY[path].params for name in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, words
@@ -115,15 +113,8 @@ def own_rasters(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def write_own_files(folder: Path) -> None:
-    """The GeoTIFFs that the tutorial begins with; its HDF5 file where rasters are not read."""
+    """The GeoTIFFs that the tutorial begins with."""
     rasters = own_rasters(folder)
-    if not HAS_IMPORT:
-        with h5py.File(folder / "owner.h5", "w") as file:
-            file["hsi"] = np.moveaxis(rasters["hsi"], 0, -1)
-            file["lidar"] = rasters["lidar"][0]
-            file["label"] = rasters["labels"][0]
-            file.attrs["classes"] = ["water", "grass", "roof"]
-        return
     rasterio = pytest.importorskip("rasterio")
     place = rasterio.transform.from_origin(500_000, 5_400_000, 1, 1)
     for name, values in rasters.items():
@@ -141,8 +132,6 @@ def test_the_tutorial_can_be_followed_to_its_end(
     monkeypatch.chdir(tmp_path)
     write_own_files(tmp_path)
     for words in typed(DOCS / "tutorial.md"):
-        if words[:2] == ["data", "import"] and not HAS_IMPORT:
-            continue
         assert run_cli(words) == 0, (words, capsys.readouterr().err)
     assert (tmp_path / "map.png").stat().st_size > 0
     run = tmp_path / "runs" / "first"
