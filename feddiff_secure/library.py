@@ -128,8 +128,8 @@ def run(
         Where the run is, its metrics and its privacy statement.
 
     Raises:
-        UsageError: a wrong key or value, both `config` and keys, profile `paper`, or an existing
-            directory.
+        UsageError: a wrong key or value, both `config` and keys, profile `paper`, another engine than
+            `local`, or an existing directory.
         DataError: wrong data. BudgetError: a ledger without room. In all three nothing was
             released.
         ProtocolAbortedError: a round failed; what was released is recorded in `out` + ".partial".
@@ -218,5 +218,10 @@ def _settings(config: RunConfig | None, keys: Mapping[str, Any]) -> RunConfig:
         raise UsageError(
             "profile paper in the library: it is a baseline of the command line",
             "use feddiff-secure run --profile paper",
+        )
+    if config.engine != "local":
+        raise UsageError(
+            f"engine {config.engine} in the library: it runs owners in this process",
+            f"use feddiff-secure run --engine {config.engine}",
         )
     return config
