@@ -41,14 +41,18 @@ def write_report(
         attacks: results to show.
 
     Raises:
-        UsageError: a file cannot be written.
+        UsageError: a file cannot be written, or the page would be too large.
     """
     pictures = Pictures(
         maps={run["digest"]: _maps(files, run["digest"]) for run in content["runs"]},
         tiles=branch_tiles(),
         attacks=[(attack.name, attack.content, attack.picture) for attack in attacks],
     )
-    write_whole(files.report, bench_page(content, pictures).encode())
+    try:
+        page = bench_page(content, pictures)
+    except ValueError as error:  # bench.json is written by then: no run is lost
+        raise UsageError(f"report: {error}", "give fewer --attack, or a smaller grid") from error
+    write_whole(files.report, page.encode())
     write_whole(files.figure, main_figure(content))
 
 

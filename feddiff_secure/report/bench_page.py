@@ -27,6 +27,8 @@ from feddiff_secure.report.page import epsilon_text, legend, render
 
 METRICS: Final = (("oa", "overall accuracy"), ("aa", "average accuracy"), ("kappa", "kappa"))
 MOST_MAPS: Final = 4  # of a data set; the page has a size limit
+MOST_VARIANTS: Final = 6  # of a data set, with figures of their own
+MOST_ROWS: Final = 300  # of one table; bench.json has them all
 _MOST_CONFUSED: Final = 30  # classes; a larger matrix cannot be read
 _LOOKS: Final = {
     "distributed": ("distributed noise", BLUE, "-", "o"),
@@ -77,6 +79,8 @@ def bench_page(content: Mapping[str, Any], pictures: Pictures) -> str:
         attacks=attacks,
         cell=attack_cell,
         metrics=METRICS,
+        most_variants=MOST_VARIANTS,
+        most_rows=MOST_ROWS,
     )
 
 
@@ -111,12 +115,14 @@ class _Section:
 
     def points(self, *kinds: str) -> list[Numbered]:
         """Its points of some kinds, with their place in `points`."""
-        return [(i, point) for i, point in self._points if point["kind"] in kinds]
+        found = [(i, point) for i, point in self._points if point["kind"] in kinds]
+        return found[:MOST_ROWS]
 
     def differences(self, what: str) -> list[Numbered]:
         """Its differences of a kind, with their place in `differences`."""
         rows = enumerate(self._content["differences"])
-        return [(i, row) for i, row in rows if row["data"] == self.name and row["what"] == what]
+        found = [(i, row) for i, row in rows if row["data"] == self.name and row["what"] == what]
+        return found[:MOST_ROWS]
 
     def short(self, what: str) -> list[Numbered]:
         """Those of the first variant with distributed noise: what the page begins with."""

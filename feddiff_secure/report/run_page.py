@@ -20,6 +20,7 @@ from feddiff_secure.report.page import legend, render
 
 PAGE: Final = "report.html"
 _MOST_CONFUSED: Final = 30  # classes
+_MOST_PANELS: Final = 2_500_000  # bytes: a page that is too large must not cost a finished run
 
 
 def run_page(
@@ -51,6 +52,9 @@ def run_page(
     if len(classes) <= _MOST_CONFUSED:
         counts = accuracy.confusion.tolist()
         confusion = confusion_chart(classes, counts, "what is taken for what", "confusion")
+    panels = map_panels(prepared.dataset, maps, tested=tested)
+    if sum(map(len, panels.values())) > _MOST_PANELS:
+        panels = {}  # map.png has it
     return render(
         "run_report.html.j2",
         {
@@ -61,6 +65,6 @@ def run_page(
         },
         by_class=class_chart(classes, [("recall", metrics["per_class"])], "classes"),
         confusion=confusion,
-        panels=map_panels(prepared.dataset, maps, tested=tested),
+        panels=panels,
         legend=legend(classes),
     ).encode()

@@ -147,6 +147,22 @@ def test_a_page_that_is_too_large_is_refused(results: Results) -> None:
         bench_page(results[0], Pictures(tiles=PNG + bytes(MOST_BYTES)))
 
 
+def test_a_large_grid_has_a_page_that_says_what_it_leaves_out(results: Results) -> None:
+    content, _ = results
+    points = [
+        {**point, "owners": owners}
+        for owners in range(2, 60)
+        for point in content["points"]
+        if point["data"] == "other"
+    ]
+    large = {**content, "points": points, "runs": content["runs"] * 20, "differences": []}
+    page = bench_page(large, Pictures())
+    assert "Figures of the first 6 settings" in page
+    assert "1320 runs (the first 300; bench.json has them all)" in page
+    assert page.count("<svg") < 30
+    assert len(page.encode()) < MOST_BYTES
+
+
 def test_numbers_that_are_absent_are_dashes() -> None:
     content = {"a": "x", "b": "y", "rows": [], "settings": [], "only_a": [], "only_b": []}
     text = render("diff_report.html.j2", content, metrics=(), epsilon_text=str)

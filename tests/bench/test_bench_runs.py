@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from feddiff_crypto.randomness import SecureRandom
+from feddiff_secure.audit.attack_results import AttackResult
 from feddiff_secure.bench import one_run
 from feddiff_secure.bench.alone import epsilon_alone, together, train_alone
 from feddiff_secure.bench.bench_files import BenchFiles
@@ -33,7 +34,7 @@ from feddiff_secure.cli.main import run_cli
 from feddiff_secure.config.paper import with_profile_defaults
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.folds import fold_split
-from feddiff_secure.errors import DataError
+from feddiff_secure.errors import DataError, UsageError
 from feddiff_secure.federation.examples import blocks_of, describe, labelled_examples
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_making import make_plan
@@ -312,6 +313,12 @@ def test_results_of_attacks_are_shown_with_their_picture(finished: Path, tmp_pat
     assert "1.88" in page
     assert 'alt="Picture of the attack audit.json"' in page
     assert 'alt="Tiles of the simulated scene: real, noised and reconstructed"' in page
+
+
+def test_a_report_that_is_too_large_is_no_bug(finished: Path) -> None:
+    attack = AttackResult("a.json", b"{}", {"claimed": {}}, b"\x89PNG\r\n\x1a\n" + bytes(5_000_000))
+    with pytest.raises(UsageError, match="limit 5000000"):
+        write_report(read_bench(finished / "bench.json"), BenchFiles(finished), [attack])
 
 
 def group_of(job: Job) -> tuple[str, int]:
