@@ -112,6 +112,7 @@ def test_verify_returns_what_holds_and_raises_what_does_not(
         ({"epsilon": "8"}, UsageError),
         ({"epsilon": float("nan")}, UsageError),
         ({"profile": "paper"}, UsageError),
+        ({"engine": "flare"}, UsageError),
         ({"data": "none.h5"}, DataError),
         ({"lifetime_epsilon": 1.0, "epsilon": 4.0, "delta": 1e-4}, BudgetError),
     ],
