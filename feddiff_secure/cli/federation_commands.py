@@ -30,15 +30,23 @@ def _coordinator() -> None:
 
 @coordinator_app.command()
 def start(kit: _Kit, as_json: _Json = False) -> None:
-    """Check the kit and start the server's process; it listens on the project's port.
+    """Check kit, settings and key, and start the server; it listens on the project's port.
 
     Example:
 
       feddiff-secure coordinator start kits/server
     """
+    from feddiff_secure.deployment.coordinator_settings import (  # noqa: PLC0415
+        SETTINGS_FILE,
+        CoordinatorSettings,
+    )
+    from feddiff_secure.node.service import member_of  # noqa: PLC0415
     from feddiff_secure.node.service import start as start_process  # noqa: PLC0415
 
     require_flare()
+    if (kind := member_of(kit).kind) != "server":
+        raise UsageError(f"{kit} is the kit of a {kind}, not of a server", "give the server's")
+    CoordinatorSettings.load(kit / "local" / SETTINGS_FILE).key()
     found = start_process(kit, "server")
     _print({"process": found.process, "log": str(found.log)}, as_json)
 
@@ -67,7 +75,7 @@ def status(
 
       feddiff-secure status --admin kits/admin
     """
-    _admin_kit(admin)
+    require_admin_kit(admin)
     from feddiff_secure.transport.flare import submission  # noqa: PLC0415
 
     sites = submission.connected(admin)
@@ -93,14 +101,19 @@ def abort(
 
       feddiff-secure abort JOB --admin kits/admin
     """
-    _admin_kit(admin)
+    require_admin_kit(admin)
     from feddiff_secure.transport.flare import submission  # noqa: PLC0415
 
     submission.abort(admin, job)
     _print({"aborted": job}, as_json)
 
 
-def _admin_kit(kit: Path) -> None:
+def require_admin_kit(kit: Path) -> None:
+    """Refuse any other folder than a safe admin's kit.
+
+    Raises:
+        UsageError: it is none, or NVIDIA FLARE is not installed.
+    """
     require_flare()
     from feddiff_secure.node.hardening import require_safe  # noqa: PLC0415
 

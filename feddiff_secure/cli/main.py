@@ -24,6 +24,7 @@ from feddiff_secure.cli.predict_command import predict
 from feddiff_secure.cli.provision_command import provision_app
 from feddiff_secure.cli.resume_command import resume
 from feddiff_secure.cli.run_command import run
+from feddiff_secure.cli.submit_command import submit
 from feddiff_secure.errors import FeddiffError
 from feddiff_secure.version import __version__
 
@@ -48,6 +49,7 @@ app.add_typer(audit_app, name="audit", rich_help_panel=_TRUST)
 app.add_typer(node_app, name="node", rich_help_panel=_MACHINE)
 app.add_typer(provision_app, name="provision", rich_help_panel=_MACHINE)
 app.add_typer(coordinator_app, name="coordinator", rich_help_panel=_MACHINE)
+app.command(rich_help_panel=_MACHINE)(submit)
 app.command(rich_help_panel=_MACHINE)(status)
 app.command(rich_help_panel=_MACHINE)(abort)
 app.add_typer(cache_app, name="cache", rich_help_panel=_MACHINE)

@@ -14,6 +14,7 @@ from feddiff_secure.deployment.outcome import Outcome, ProgressWriter
 from feddiff_secure.deployment.remote_federation import RemoteFederation
 from feddiff_secure.errors import FeddiffError, ProtocolAbortedError
 from feddiff_secure.federation.run import Clock
+from feddiff_secure.node.plan_signature import SignedPlans
 from feddiff_secure.report.run_directory import RunDirectory
 from feddiff_secure.transport.flare.controller import CoordinatorController
 from feddiff_secure.transport.flare.exchange import FlareExchange
@@ -63,11 +64,12 @@ def run_job(
     """
     clock = Clock()
     test = None if settings.test is None else read_test(settings.test, job)
+    key = settings.key()
     federation = RemoteFederation(
-        exchange,
+        SignedPlans(exchange, key),
         exchange.traffic,
         settings.owners(job.owners),
-        settings.key(),
+        key,
         lambda: math.inf,  # what owners have spent in all is known to them alone
     )
     clock.lap("data")

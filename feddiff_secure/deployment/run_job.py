@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from feddiff_secure.config.load import dump_config
 from feddiff_secure.config.schema import RunConfig
@@ -13,11 +12,12 @@ from feddiff_secure.data.read import read_dataset
 from feddiff_secure.deployment.job_files import CONFIG_FILE, LAYOUT_FILE, MOST_BYTES, JobFiles
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.prepare import tile_side
+from feddiff_secure.node.components import SERVER_COMPONENTS, SITE_COMPONENTS
 from feddiff_secure.transcript.files import read_bytes
 from feddiff_secure.transport.flare.job import JobParts, make_job
 
-CONTROLLER: Final = "feddiff_secure.deployment.run_controller.RunController"
-EXECUTOR: Final = "feddiff_secure.deployment.owner_executor.OwnerExecutor"
+(CONTROLLER,) = SERVER_COMPONENTS
+(EXECUTOR,) = SITE_COMPONENTS
 
 
 def public_files(config: RunConfig, like: Path, owners: Sequence[str]) -> JobFiles:

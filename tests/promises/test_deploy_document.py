@@ -40,7 +40,7 @@ def test_every_reason_of_a_policy_is_on_the_page_or_follows_from_its_key() -> No
 
 
 def test_the_example_project_is_one(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    text, _ = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     path = tmp_path / "project.toml"
     path.write_text(text)
     assert set(load_project(path).sites) == {"ann", "ben", "cem"}
