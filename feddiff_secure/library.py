@@ -128,8 +128,8 @@ def run(
         Where the run is, its metrics and its privacy statement.
 
     Raises:
-        UsageError: a wrong key or value, both `config` and keys, profile `paper`, another engine than
-            `local`, or an existing directory.
+        UsageError: a wrong key or value, both `config` and keys, profile `paper`, another engine
+            than `local`, or an existing directory.
         DataError: wrong data. BudgetError: a ledger without room. In all three nothing was
             released.
         ProtocolAbortedError: a round failed; what was released is recorded in `out` + ".partial".
