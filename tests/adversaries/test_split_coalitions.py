@@ -166,6 +166,7 @@ def test_the_coordinator_of_an_encrypted_run_has_nothing_of_the_sum(
         assert correlation(left[party][:size], run.vector(0, owner).astype(np.int32)) < 5
     fields = {
         "plan": {"accepted"},
+        "ready": {"ready"},
         "train": {"ready", "model"},
         "advertise": {
             "kind", "context", "party", "mask_key", "sealing_key", "secret_commitment",

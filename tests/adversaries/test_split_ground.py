@@ -121,8 +121,8 @@ def test_coordinator_and_one_owner_have_the_others_noised_update_and_no_more(
 
     totals: list[NDArray[np.int64]] = []  # what the coordinator has at the end of a round
 
-    def summed(*args: Any) -> NDArray[np.int64]:
-        totals.append(secure_sum(*args))
+    def summed(*args: Any, **kwargs: Any) -> NDArray[np.int64]:
+        totals.append(secure_sum(*args, **kwargs))
         return totals[-1]
 
     monkeypatch.setattr(owner_module, "contribution", recorded)
