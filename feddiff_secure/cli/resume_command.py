@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from feddiff_secure.cli.console import print_json
+from feddiff_secure.cli.console import StageProgress, print_json
+from feddiff_secure.cli.federation_commands import require_flare
 from feddiff_secure.cli.log_file import log_to
 from feddiff_secure.cli.output import disk_errors
 from feddiff_secure.cli.private_run import execute_private, print_summary
@@ -46,7 +47,14 @@ def resume(
     else:
         with log_to(log_file, log_level, "resume"), disk_errors(directory):
             settings, saved = take_up(found)
-            metrics, privacy = execute_private(settings, found, quiet=quiet, saved=saved)
+            if settings.engine == "flare":
+                require_flare()
+                from feddiff_secure.deployment.one_machine import resume_flare  # noqa: PLC0415
+
+                with StageProgress(quiet=quiet) as progress:
+                    metrics, privacy = resume_flare(settings, found, saved, progress=progress)
+            else:
+                metrics, privacy = execute_private(settings, found, quiet=quiet, saved=saved)
     if as_json:
         print_json({**metrics, "out": str(found.out), "privacy": privacy})
     else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,11 +30,19 @@ from feddiff_secure.deployment.simulated_site import (
     SimulatedOwnerExecutor,
     SimulatedSite,
 )
-from feddiff_secure.errors import FeddiffError, ProtocolAbortedError, UsageError
+from feddiff_secure.errors import (
+    FeddiffError,
+    InterruptedRunError,
+    ProtocolAbortedError,
+    UsageError,
+)
+from feddiff_secure.federation.checkpoint import RunCheckpoint
 from feddiff_secure.federation.prepare import prepare
 from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.resume_folder import ResumeFolder
 from feddiff_secure.federation.run import check_available, check_labelled
 from feddiff_secure.report.run_directory import RunDirectory
+from feddiff_secure.report.unfinished_run import take_up, unfinished
 from feddiff_secure.transcript.files import COORDINATOR
 from feddiff_secure.transport.flare.job import JobParts, make_job
 from feddiff_secure.transport.flare.local_kits import Kits, free_port, make_local_kits
@@ -51,6 +58,9 @@ def run_flare(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run a federation of processes on this machine.
 
+    Where a process of it is killed, the federation is started again and goes on from the last
+    release, as long as releases are completed in between.
+
     Args:
         config: the configuration.
         out: the run directory, new.
@@ -63,27 +73,98 @@ def run_flare(
         UsageError, DataError, BudgetError: input that cannot be run; nothing was released.
         ProtocolAbortedError: FLARE did not start, or a round could not be completed. What the
             processes wrote is kept in `OUT.flare/logs`.
+        InterruptedRunError: the user stopped it, and it can go on.
     """
     check_mode(config)
     check_available(config)
     directory = RunDirectory(out.absolute())
     config = with_absolute_paths(config)
+    files = _files(config)
+    return _until_done(files, directory, None, progress)
+
+
+def resume_flare(
+    config: RunConfig, directory: RunDirectory, saved: RunCheckpoint, *, progress: Progress
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Go on with such a run.
+
+    Args:
+        config: of the run.
+        directory: of the run, locked by this process.
+        saved: its checkpoint.
+        progress: receives stages and steps.
+
+    Returns:
+        As `run_flare`.
+
+    Raises:
+        FeddiffError: as `run_flare`.
+    """
+    try:
+        files = _files(config)
+    except FeddiffError:
+        directory.release()
+        raise
+    return _until_done(files, directory, saved, progress)
+
+
+def _files(config: RunConfig) -> JobFiles:
     prepared = prepare(config)
     check_labelled(prepared)
-    files = JobFiles(
-        config, prepared.dataset.layout, prepared.dataset.classes, prepared.tile, prepared.names
-    )
+    dataset = prepared.dataset
+    return JobFiles(config, dataset.layout, dataset.classes, prepared.tile, prepared.names)
+
+
+def _until_done(
+    files: JobFiles, directory: RunDirectory, saved: RunCheckpoint | None, progress: Progress
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Start federations until one finishes the run, or completes no release."""
     work = directory.out.with_name(directory.out.name + ".flare")
-    if work.exists():
+    if saved is None and work.exists():
         raise UsageError(f"out: {work} exists", "give another --out, or remove it")
+    held = None if saved is None else directory  # whose lock this process has
+    try:
+        while True:
+            try:
+                return _once(files, directory, saved, work, progress)
+            except ProtocolAbortedError as error:
+                if held is not None:
+                    held.release()
+                if not directory.can_go_on:
+                    raise
+                held = unfinished(directory.partial)
+                before, saved = saved, take_up(held)[1]
+                if saved.completed <= (0 if before is None else before.completed):
+                    raise ProtocolAbortedError(
+                        str(error), f"go on with: feddiff-secure resume {directory.partial}"
+                    ) from error
+    finally:
+        if held is not None:
+            held.release()
+
+
+def _once(
+    files: JobFiles,
+    directory: RunDirectory,
+    saved: RunCheckpoint | None,
+    work: Path,
+    progress: Progress,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    shutil.rmtree(work, ignore_errors=True)  # the logs of a federation before this one
     work.mkdir(parents=True, mode=0o700)
     try:
-        results = _federate(files, prepared.names, directory, work, progress)
+        results = _federate(files, directory, saved, work, progress)
     except FeddiffError as error:
         _keep_logs(work) if isinstance(error, ProtocolAbortedError) else shutil.rmtree(work)
         raise
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(work)
+        if isinstance(error, KeyboardInterrupt) and directory.can_go_on:
+            reached = ResumeFolder(directory.partial).checkpoint.read()
+            raise InterruptedRunError(
+                f"stopped after round {reached.model.round_index} of {reached.plan.rounds}",
+                f"go on with: feddiff-secure resume {directory.partial}",
+            ) from error
         if not directory.records_releases:
             directory.discard()
         raise
@@ -118,6 +199,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         test=_absolute(config.test),
         lidar_data=_absolute(config.lidar_data),
         ledger=_absolute(config.ledger),
+        prior=config.prior if config.prior == "simulated" else str(_absolute(config.prior)),
     )
 
 
@@ -126,14 +208,19 @@ def _absolute(path: str | None) -> str | None:
 
 
 def _federate(
-    files: JobFiles, owners: Sequence[str], directory: RunDirectory, work: Path, progress: Progress
+    files: JobFiles,
+    directory: RunDirectory,
+    saved: RunCheckpoint | None,
+    work: Path,
+    progress: Progress,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
+    owners = files.owners
     progress.stage("start FLARE", 2 + len(owners))
     executor, controller = _name(SimulatedOwnerExecutor), _name(SimulatedCoordinatorController)
     kits = make_local_kits(
         work / "kits", owners, port=free_port(), components=[executor, controller]
     )
-    _settle(kits, directory, work, ledger_folder(files.config, directory))
+    _settle(kits, directory, saved, work, ledger_folder(files.config, directory))
     parts = JobParts("feddiff", owners, files.threshold, controller, executor, files.to_files())
     job = make_job(work / "job", parts)
     with FlareProcesses(work / "logs") as processes:
@@ -170,19 +257,26 @@ def _follow(
         time.sleep(_POLL)
 
 
-def _settle(kits: Kits, directory: RunDirectory, work: Path, ledgers: Path) -> None:
+def _settle(
+    kits: Kits, directory: RunDirectory, saved: RunCheckpoint | None, work: Path, ledgers: Path
+) -> None:
     """Give every party its identity, the pinned registry and its settings, in its own folder."""
     random = SecureRandom()
     folders = {name: kit / "local" for name, kit in kits.sites.items()}
     folders[COORDINATOR] = kits.server / "local"
-    keys = {name: IdentityKey.generate(random) for name in folders}
+    if saved is None:
+        keys = {name: IdentityKey.generate(random) for name in folders}
+    else:
+        keys = ResumeFolder(directory.partial).identities(saved.plan)
     registry = RegistryFile({name: keys[name].public for name in sorted(keys)})
     for name, folder in folders.items():
         write_identity(folder / IDENTITY_FILE, name, keys[name], None, random)
         write_registry(folder / REGISTRY_FILE, registry)
+    plan = b"" if saved is None else saved.plan.digest()
     for name in kits.sites:
-        SimulatedSite(folders[name], ledgers).write()
-    SimulatedCoordinator(folders[COORDINATOR], work, directory.out).write()
+        SimulatedSite(folders[name], ledgers, directory.partial, plan).write()
+    resumed = saved is not None
+    SimulatedCoordinator(folders[COORDINATOR], work, directory.out, resumed).write()
 
 
 def _keep_logs(work: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from feddiff_secure.errors import ProtocolAbortedError
 from feddiff_secure.federation.phases import TRAIN_TIMEOUT, ask
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.progress import Progress
+from feddiff_secure.federation.run_state import RunState
 from feddiff_secure.federation.training import RoundLog, Trained, train
 from feddiff_secure.federation.transcription import LogKeeper, Transcription
+from feddiff_secure.transcript.growing_file import FileState
 from feddiff_secure.transcript.leaves import FeaturesLeaf
 from feddiff_secure.transport.exchange import Exchange, Message
 from feddiff_secure.transport.traffic import Traffic
@@ -70,10 +72,16 @@ class RemoteFederation:
                 f"not prepared: {', '.join(sorted(missing))}", "see the logs of these sites"
             )
 
-    def transcription(self, plan: Plan, directory: Path, features: FeaturesLeaf) -> Transcription:
-        """The log of a run of this federation, in its run directory."""
+    def transcription(
+        self,
+        plan: Plan,
+        directory: Path,
+        features: FeaturesLeaf,
+        kept: Mapping[str, FileState] | None,
+    ) -> Transcription:
+        """The log of a run of this federation, in its run directory, new or as it was `kept`."""
         keeper = LogKeeper(directory, self.coordinator, features)
-        return Transcription(keeper, plan, self.registry, self.exchange)
+        return Transcription(keeper, plan, self.registry, self.exchange, kept)
 
     def train(
         self,
@@ -82,7 +90,8 @@ class RemoteFederation:
         check_count: Callable[[int], None],
         log: RoundLog,
         progress: Progress,
-        transcript: Transcription | None = None,
+        transcript: Transcription,
+        state: RunState,
     ) -> Trained:
         """The secure rounds.
 
@@ -97,12 +106,12 @@ class RemoteFederation:
             log=log,
             progress=progress,
             transcript=transcript,
+            state=state,
         )
 
-    def bytes_up(self) -> float:
-        """Bytes that an owner has sent so far, mean over owners."""
-        sent = [self.traffic.up[owner] for owner in self.registry.parties]
-        return sum(sent) / len(sent)
+    def bytes_up(self) -> int:
+        """Bytes that owners have sent so far in this process."""
+        return sum(self.traffic.up[owner] for owner in self.registry.parties)
 
     def _there(self) -> tuple[str, ...]:
         """Whose process answers at all, if only that it is not prepared."""

@@ -12,6 +12,7 @@ from feddiff_secure.deployment.deployed_run import finish_deployed, read_test
 from feddiff_secure.deployment.job_files import JobFiles, read_job
 from feddiff_secure.deployment.outcome import Outcome, ProgressWriter
 from feddiff_secure.deployment.remote_federation import RemoteFederation
+from feddiff_secure.deployment.run_job import check_across
 from feddiff_secure.errors import FeddiffError, ProtocolAbortedError
 from feddiff_secure.federation.run import Clock
 from feddiff_secure.node.plan_signature import SignedPlans
@@ -62,6 +63,7 @@ def run_job(
     Raises:
         FeddiffError: as `coordinate`; settings or a test file that do not fit.
     """
+    check_across(job.config)
     clock = Clock()
     test = None if settings.test is None else read_test(settings.test, job)
     key = settings.key()

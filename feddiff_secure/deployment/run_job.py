@@ -59,6 +59,11 @@ def check_across(config: RunConfig) -> None:
     """
     if config.profile != "private":
         raise UsageError(f"profile {config.profile} shares features", "leave out --profile")
+    if config.prior != "simulated":
+        raise UsageError(
+            f"prior {config.prior}: a job carries no network, and a path is another file elsewhere",
+            "leave out prior: every node has the shipped one",
+        )
     if config.aggregation == "encrypted":
         raise UsageError(
             "aggregation encrypted across organisations: the model would stay with the owners' "

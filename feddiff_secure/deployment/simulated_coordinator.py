@@ -18,7 +18,7 @@ from feddiff_privacy.ledger.chain import MOST_FILE_BYTES, parse_chain
 from feddiff_privacy.ledger.reading import spent_epsilon
 from feddiff_privacy.statement import ONE_MACHINE
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.deployment.coordinate import coordinate
+from feddiff_secure.deployment.coordinate import GoingOn, coordinate
 from feddiff_secure.deployment.job_files import JobFiles, read_job
 from feddiff_secure.deployment.outcome import Outcome, ProgressWriter
 from feddiff_secure.deployment.remote_federation import RemoteFederation
@@ -27,7 +27,9 @@ from feddiff_secure.federation.evaluation import describe_parts, painted, tested
 from feddiff_secure.federation.examples import describe
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.prepare import prepare
+from feddiff_secure.federation.resume_folder import ResumeFolder
 from feddiff_secure.federation.run import Clock, RunResult
+from feddiff_secure.federation.secure_rounds import all_tiles
 from feddiff_secure.report.run_directory import RunDirectory
 from feddiff_secure.transcript.files import read_bytes
 from feddiff_secure.transport.flare.controller import CoordinatorController
@@ -46,15 +48,17 @@ class SimulatedCoordinator:
         local: its own folder, with identity and registry.
         work: folder for its progress and outcome.
         out: the run directory.
+        resumed: whether it goes on with what an earlier process left there.
     """
 
     local: Path
     work: Path
     out: Path
+    resumed: bool = False
 
     def write(self) -> None:
         """Write the settings into the folder."""
-        fields = {"work": str(self.work), "out": str(self.out)}
+        fields = {"work": str(self.work), "out": str(self.out), "resumed": self.resumed}
         (self.local / SETTINGS_FILE).write_text(json.dumps(fields) + "\n", encoding="utf-8")
 
     @classmethod
@@ -67,7 +71,7 @@ class SimulatedCoordinator:
         path = local / SETTINGS_FILE
         try:
             found: Any = json.loads(path.read_text(encoding="utf-8"))
-            return cls(local, Path(found["work"]), Path(found["out"]))
+            return cls(local, Path(found["work"]), Path(found["out"]), found["resumed"] is True)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path}: no settings of a simulated coordinator",
@@ -80,11 +84,12 @@ class SimulatedCoordinator:
         Raises:
             FeddiffError: as `coordinate`.
         """
-        directory = RunDirectory(self.out)
+        directory = RunDirectory(self.out, resumed=self.resumed)
         ledgers = ledger_folder(job.config, directory)
 
         def on_ready(_plan: Plan) -> None:
             directory.open(job.config)
+            directory.lock()
             ledgers.mkdir(mode=0o700, parents=True, exist_ok=True)
 
         try:
@@ -93,7 +98,8 @@ class SimulatedCoordinator:
         except ProtocolAbortedError:
             raise  # releases may have been made: DIR.partial records them
         except FeddiffError:
-            directory.discard()
+            if not self.resumed:
+                directory.discard()
             raise
         return Outcome(metrics, result.statement.to_json())
 
@@ -106,6 +112,12 @@ class SimulatedCoordinator:
     ) -> RunResult:
         clock, progress = Clock(), ProgressWriter(self.work)
         prepared = prepare(job.config)
+        kept = ResumeFolder(directory.partial)
+        going_on = GoingOn(
+            kept, all_tiles(prepared), kept.checkpoint.read() if self.resumed else None
+        )
+        if self.resumed:
+            kept.check_data(going_on.tiles)
         clock.lap("data")
         known = read_registry(self.local / REGISTRY_FILE)
         key = read_identity(self.local / IDENTITY_FILE).open()
@@ -123,6 +135,7 @@ class SimulatedCoordinator:
             progress=progress,
             deployment=ONE_MACHINE,
             clock=clock,
+            going_on=going_on,
         )
         _, evaluated = describe_parts(done.model.features, prepared, progress, describe)
         true, predicted = tested_labels(done.model, evaluated.test)

@@ -22,6 +22,7 @@ from feddiff_secure.errors import DataError
 from feddiff_secure.federation.ledgers import tiles_digest, witness_stores
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.prepare import prepare
+from feddiff_secure.federation.resume_folder import ResumeFolder
 from feddiff_secure.transcript.files import COORDINATOR
 from feddiff_secure.transcript.witness import OwnerWitness
 from feddiff_secure.transport.exchange import Party
@@ -38,15 +39,23 @@ class SimulatedSite:
 
     Attributes:
         local: its own folder, with identity and registry. ledgers: folder of all ledgers.
+        run: the unfinished run's directory, where what it goes on from is kept.
+        plan: digest of the plan that an earlier process was interrupted in; empty for a new run.
     """
 
     local: Path
     ledgers: Path
+    run: Path
+    plan: bytes = b""
 
     def write(self) -> None:
         """Write the settings into the folder."""
-        text = json.dumps({"ledgers": str(self.ledgers)}) + "\n"
-        (self.local / SITE_FILE).write_text(text, encoding="utf-8")
+        fields = {
+            "ledgers": str(self.ledgers),
+            "run": str(self.run),
+            "plan": self.plan.hex(),
+        }
+        (self.local / SITE_FILE).write_text(json.dumps(fields) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, local: Path) -> SimulatedSite:
@@ -58,7 +67,8 @@ class SimulatedSite:
         path = local / SITE_FILE
         try:
             found: Any = json.loads(path.read_text(encoding="utf-8"))
-            return cls(local, Path(found["ledgers"]))
+            plan = bytes.fromhex(found["plan"])
+            return cls(local, Path(found["ledgers"]), Path(found["run"]), plan)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path}: no settings of a simulated site", "start it with run --engine flare"
@@ -79,17 +89,19 @@ class SimulatedSite:
         if (prepared.dataset.classes, prepared.tile) != (job.classes, job.tile):
             raise DataError("the job has other classes or tiles than the data of this site", "-")
         tiles = prepared.owners[prepared.names.index(name)]
-        ledger = held.enter_context(
-            Ledger.open(
-                self.ledgers / f"{name}.{job.config.holding}.jsonl",
-                owner=name,
-                holding=job.config.holding,
-                lifetime_epsilon=job.config.lifetime_epsilon,
-                delta=job.config.delta,
-                tiles=tiles_digest(tiles),
-            )
+        folder = ResumeFolder(self.run)
+        folder.keep_identity(name, key)
+        ledger = Ledger.open(
+            self.ledgers / f"{name}.{job.config.holding}.jsonl",
+            owner=name,
+            holding=job.config.holding,
+            lifetime_epsilon=job.config.lifetime_epsilon,
+            delta=job.config.delta,
+            tiles=tiles_digest(tiles),
+            keep=self.plan or None,
         )
-        store = witness_stores(job.config, self.ledgers)(name)
+        held.callback(_leave, ledger)
+        store = witness_stores(job.config, self.ledgers, folder.witness)(name)
         return Owner(
             name,
             examples_of(job, tiles),
@@ -98,7 +110,18 @@ class SimulatedSite:
             SecureRandom(),
             ledger=ledger,
             witness=OwnerWitness(name, key, owners, known.parties[COORDINATOR], store),
+            sent=folder.sent(name),
         )
+
+
+def _leave(ledger: Ledger) -> None:
+    """Close a ledger; what a run has begun to spend stays reserved, so that it can go on."""
+    open_ones = ledger.balance.open_reservations
+    if any(sum(ledger.balance.reservations[one].spent.values()) for one in open_ones):
+        ledger.suspend()
+        return
+    with ledger:
+        pass
 
 
 class SimulatedOwnerExecutor(PartyExecutor):

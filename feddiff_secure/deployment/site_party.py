@@ -18,7 +18,7 @@ from feddiff_secure.deployment.job_files import JobFiles
 from feddiff_secure.errors import FeddiffError
 from feddiff_secure.federation.examples import describe, labelled_examples
 from feddiff_secure.federation.progress import Silent
-from feddiff_secure.model.psi import FeatureMap
+from feddiff_secure.federation.run import default_features
 from feddiff_secure.transport.exchange import REFUSED, Message, Party
 
 _log = logging.getLogger(__name__)
@@ -67,5 +67,5 @@ class SiteParty:
 
 def examples_of(job: JobFiles, tiles: TileSet) -> TileExamples:
     """ψ of a node's labelled pixels, by the job's public features."""
-    features = FeatureMap.public(job.layout, tile=job.tile, seed=job.config.seed)
+    features = default_features(job.config, job.layout, job.tile)
     return labelled_examples(features, describe(features, tiles, Silent()))

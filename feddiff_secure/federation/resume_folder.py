@@ -50,11 +50,18 @@ class ResumeFolder:
         self.path = directory / RESUME
         self.checkpoint = CheckpointFile(self.path / "checkpoint")
 
-    def begin(self, plan: Plan, tiles: Mapping[str, TileSet]) -> None:
-        """Make identities and the first checkpoint; afterwards the run can go on.
+    def begin(
+        self,
+        plan: Plan,
+        tiles: Mapping[str, TileSet],
+        keys: Mapping[str, IdentityKey] | None = None,
+    ) -> None:
+        """Keep identities and the first checkpoint; afterwards the run can go on.
 
         Args:
             plan: names the parties. tiles: all tiles of the run, by whose or what for.
+            keys: identities known here; the other parties keep theirs themselves
+                (`keep_identity`). None makes one for every party.
 
         Raises:
             DataError: it cannot be written.
@@ -63,8 +70,9 @@ class ResumeFolder:
         for name in ("identities", "owners"):
             (self.path / name).mkdir(mode=0o700)
         try:
-            for party in _parties(plan):
-                key = IdentityKey.generate(SecureRandom())
+            if keys is None:
+                keys = {party: IdentityKey.generate(SecureRandom()) for party in _parties(plan)}
+            for party, key in keys.items():
                 write_identity(self._identity(party), party, key, None, SecureRandom())
         except CryptoError as error:
             raise DataError(str(error), "free some space and start again") from error
@@ -81,6 +89,21 @@ class ResumeFolder:
             return {
                 party: read_identity(self._identity(party)).open(None) for party in _parties(plan)
             }
+        except CryptoError as error:
+            raise DataError(str(error), _HINT) from error
+
+    def keep_identity(self, party: str, key: IdentityKey) -> None:
+        """Keep a party's identity, if it is not kept already.
+
+        Raises:
+            DataError: it cannot be written, or another key is kept.
+        """
+        path = self._identity(party)
+        try:
+            if not path.exists():
+                write_identity(path, party, key, None, SecureRandom())
+            if read_identity(path).public != key.public:
+                raise DataError(f"{path}: the key of another run", _HINT)
         except CryptoError as error:
             raise DataError(str(error), _HINT) from error
 

@@ -223,7 +223,12 @@ def test_public_files_that_are_large_edited_or_missing_are_refused(people: Organ
 
 @pytest.mark.parametrize(
     "change",
-    [{"aggregation": "encrypted"}, {"topology": "split", "owners": 2}, {"profile": "paper"}],
+    [
+        {"aggregation": "encrypted"},
+        {"topology": "split", "owners": 2},
+        {"profile": "paper"},
+        {"prior": "mine"},
+    ],
 )
 def test_what_one_machine_alone_can_run_is_refused_across(change: dict[str, object]) -> None:
     with pytest.raises(UsageError):
