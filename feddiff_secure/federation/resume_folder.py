@@ -64,7 +64,7 @@ class ResumeFolder:
                 (`keep_identity`). None makes one for every party.
 
         Raises:
-            DataError: it cannot be written.
+            UsageError: it cannot be written.
         """
         make_resume_folder(self.path.parent)
         for name in ("identities", "owners"):
@@ -75,7 +75,7 @@ class ResumeFolder:
             for party, key in keys.items():
                 write_identity(self._identity(party), party, key, None, SecureRandom())
         except CryptoError as error:
-            raise DataError(str(error), "free some space and start again") from error
+            raise UsageError(str(error), "free some space and start again") from error
         (self.path / "data").write_text(data_digest(tiles))
         self.checkpoint.write(RunState.begun(plan).checkpoint(dict.fromkeys(GROWING, EMPTY)))
 

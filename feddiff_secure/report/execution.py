@@ -58,8 +58,8 @@ def execute(
         metrics = directory.finish(result)
     except ProtocolAbortedError:
         raise  # releases were made: DIR.partial records them
-    except FeddiffError:
-        if saved is None:
+    except FeddiffError:  # refused, or what a release has to leave behind could not be written
+        if saved is None and not directory.has_releases:
             directory.discard()
         raise
     except BaseException:  # interrupted, a bug, or the machine

@@ -181,6 +181,13 @@ class RunDirectory:
             return True
         return any(read_ledger(path).plans for path in sorted(self.ledgers.glob("*.jsonl")))
 
+    @property
+    def has_releases(self) -> bool:
+        """Whether anything was released, or charged in the ledgers that are kept here."""
+        if (self.partial / METRICS_LOG).exists():
+            return True
+        return any(read_ledger(path).attempts for path in sorted(self.ledgers.glob("*.jsonl")))
+
     def _write(self, name: str, content: bytes) -> None:
         (self.partial / name).write_bytes(content)
 

@@ -243,7 +243,7 @@ CASES: dict[str, tuple[int, tuple[str, ...], Callable[[Place], Arguments]]] = {
     # Arrays that do not fit.
     "bands first": (
         DATA,
-        ("`hsi` has shape (5, 12, 10)", "channels"),
+        ("`hsi` has shape (5, 12, 10)", "bands come first"),
         lambda p: p.rasters(hsi=np.ones((5, 12, 10), np.float32)),
     ),
     "labels transposed": (DATA, ("`label`",), lambda p: p.rasters(label=np.ones((10, 12), "u1"))),
@@ -453,7 +453,7 @@ CASES: dict[str, tuple[int, tuple[str, ...], Callable[[Place], Arguments]]] = {
         lambda p: p.predict(p.finished, data=other_bands(p)),
     ),
     "predict: an unfinished run": (
-        DATA,
+        USAGE,
         ("x.partial",),
         lambda p: p.predict(unfinished(p)),
     ),

@@ -113,7 +113,7 @@ def test_a_redone_attempt_has_fresh_noise_in_plain_mode_too(
         return reply
 
     monkeypatch.setattr(Owner, "_plain", remembered)
-    with watching(stopping(5)), pytest.raises(StoppedError):  # the vectors of round 0 are out
+    with watching(stopping(6)), pytest.raises(StoppedError):  # the vectors of round 0 are out
         run.rounds()
     run.finish()
     assert len(set(sent)) == len(sent) == 3 * 4  # of one model and the same tiles, in round 0 twice

@@ -95,7 +95,7 @@ def noiseless(plan: Plan) -> Plan:
 def accept_without_check(federation: Federation, plan: Plan) -> None:
     for owner in federation.owners.values():
         owner._plan = plan
-        owner._reservation = owner._reserve(plan)
+        owner._account.open(plan, plan.events())
 
 
 def residual(plan: Plan, known: set[str], survivors: set[str], victim: str) -> float:

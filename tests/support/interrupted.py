@@ -34,7 +34,7 @@ from tests.support import transcripts
 from tests.support.federations import BLOCKS, FEATURES, examples
 from tests.support.forgery import history_of
 
-PHASES = ("train", "advertise", "share", "mask", "consistency", "unmask", "witness")
+PHASES = ("ready", "train", "advertise", "share", "mask", "consistency", "unmask", "witness")
 Step = Callable[[str], None]
 
 
@@ -218,7 +218,7 @@ def lost(history: History) -> int:
 
 def stop_at(run: SmallRun, phase: str, release: int, *, before: bool = False) -> None:
     """Interrupt a run at a phase of its release, both counted from 0, as Ctrl-C does."""
-    at = 3 + 7 * release + PHASES.index(phase) + 1
+    at = 3 + len(PHASES) * release + PHASES.index(phase) + 1
     with watching(stopping(at), before=before), pytest.raises(StoppedError):
         run.rounds()
 
