@@ -200,7 +200,7 @@ def test_an_interrupted_run_leaves_no_process_and_can_be_resumed(
         everything = tree(process)
         assert len(everything) == 6  # server and two sites, each with its job
         process.send_signal(how)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=200)
         assert not still_running(everything)
     if how is signal.SIGINT:
         assert process.returncode == 130

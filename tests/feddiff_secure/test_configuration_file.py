@@ -16,7 +16,7 @@ from feddiff_secure.cli.main import run_cli
 from feddiff_secure.config.bounds import BOUNDS, Bounds
 from feddiff_secure.config.commented import allowed, commented_config, key_meanings
 from feddiff_secure.config.load import config_digest, dump_config, kind_of, load_config
-from feddiff_secure.config.schema import CHOICES, PRIORS, RING_BITS, RunConfig
+from feddiff_secure.config.schema import CHOICES, RING_BITS, RunConfig
 from feddiff_secure.errors import UsageError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,8 +37,8 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
     """Values that a key admits; combinations may still be refused."""
     if name in BOUNDS:
         found = in_bounds(name)
-    elif name in CHOICES or name in {"ring_bits", "prior"}:
-        choices = {**CHOICES, "ring_bits": RING_BITS, "prior": PRIORS}[name]
+    elif name in CHOICES or name == "ring_bits":
+        choices = {**CHOICES, "ring_bits": RING_BITS}[name]
         found = st.sampled_from(choices)
     elif kind_of(name) == "true or false":
         found = st.booleans()
