@@ -150,7 +150,7 @@ def put(path: list[Any], value: object) -> Change:
         (put([*EXECUTOR, "path"], SITE_COMPONENTS[0] + "X"), "foreign_component"),
         (put([*EXECUTOR, "path"], "{path}"), "foreign_component"),
         (put([*EXECUTOR, "path"], [SITE_COMPONENTS[0]]), "foreign_component"),
-        (put([*EXECUTOR, "args"], {"settings": "/tmp/other.toml"}), "not_our_config"),
+        (put([*EXECUTOR, "args"], {"settings": "/elsewhere/other.toml"}), "not_our_config"),
         (put([*EXECUTOR, "name"], "Executor"), "not_our_config"),
         (put([*EXECUTOR, "class_path"], LAUNCHER), "not_our_config"),
         (put(["components"], [{"id": "x", "path": LAUNCHER}]), "not_our_config"),

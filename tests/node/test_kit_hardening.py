@@ -89,7 +89,7 @@ TURNED: list[tuple[str, str, Change, str]] = [
     (
         "server",
         RESOURCES,
-        put("snapshot_persistor", "args", "storage", "args", "root_dir", value="/tmp/shared"),
+        put("snapshot_persistor", "args", "storage", "args", "root_dir", value="/elsewhere/shared"),
         "root_dir",
     ),
     ("server", SERVER, put("require_signed_jobs", value=False), "require_signed_jobs"),
