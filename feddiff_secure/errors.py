@@ -28,6 +28,10 @@ class UsageError(FeddiffError):
     exit_code = 2
 
 
+class OutputError(UsageError):
+    """What a run has to leave behind cannot be written: a full disk, a path without permission."""
+
+
 class DataError(FeddiffError):
     """A wrong, missing or unreadable data file (exit 3)."""
 

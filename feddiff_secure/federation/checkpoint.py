@@ -27,7 +27,7 @@ from feddiff_crypto import protected_file
 from feddiff_crypto.errors import CryptoError, DecodeError, FileRefusedError
 from feddiff_crypto.jcs import Json, jcs, parse_jcs
 from feddiff_crypto.rotation import read_hex
-from feddiff_secure.errors import DataError, UsageError
+from feddiff_secure.errors import DataError, OutputError
 from feddiff_secure.federation.local_model import CENTRE, ModelState
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_fields import MOST_COORDINATES, MOST_ROUNDS, MOST_TILES
@@ -117,7 +117,7 @@ class CheckpointFile:
         """Replace the last one, durably and all at once.
 
         Raises:
-            UsageError: it cannot be written.
+            OutputError: it cannot be written.
         """
         mode = protected_file.PRIVATE_MODE
         try:
@@ -125,7 +125,7 @@ class CheckpointFile:
                 self.path, checkpoint.to_bytes(), mode=mode, check=lambda _back: None
             )
         except FileRefusedError as error:
-            raise UsageError(str(error), "free some space; the run goes on from before") from error
+            raise OutputError(str(error), "free some space; the run goes on from before") from error
 
     def read(self) -> RunCheckpoint:
         """The last one.

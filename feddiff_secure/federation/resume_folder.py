@@ -26,7 +26,7 @@ from feddiff_crypto.keys import IdentityKey
 from feddiff_crypto.randomness import SecureRandom
 from feddiff_crypto.tlog.witness_file import WitnessFile
 from feddiff_secure.data.tiles import TileSet
-from feddiff_secure.errors import DataError, UsageError
+from feddiff_secure.errors import DataError, OutputError, UsageError
 from feddiff_secure.federation.checkpoint import CheckpointFile
 from feddiff_secure.federation.ledgers import tiles_digest
 from feddiff_secure.federation.plan import Plan
@@ -64,7 +64,7 @@ class ResumeFolder:
                 (`keep_identity`). None makes one for every party.
 
         Raises:
-            UsageError: it cannot be written.
+            OutputError: it cannot be written.
         """
         make_resume_folder(self.path.parent)
         for name in ("identities", "owners"):
@@ -75,7 +75,7 @@ class ResumeFolder:
             for party, key in keys.items():
                 write_identity(self._identity(party), party, key, None, SecureRandom())
         except CryptoError as error:
-            raise UsageError(str(error), "free some space and start again") from error
+            raise OutputError(str(error), "free some space and start again") from error
         (self.path / "data").write_text(data_digest(tiles))
         self.checkpoint.write(RunState.begun(plan).checkpoint(dict.fromkeys(GROWING, EMPTY)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.errors import FeddiffError, ProtocolAbortedError
+from feddiff_secure.errors import FeddiffError, OutputError, ProtocolAbortedError
 from feddiff_secure.federation.checkpoint import RunCheckpoint
 from feddiff_secure.federation.examples import Describer, describe
 from feddiff_secure.federation.plan import Plan
@@ -58,8 +58,12 @@ def execute(
         metrics = directory.finish(result)
     except ProtocolAbortedError:
         raise  # releases were made: DIR.partial records them
-    except FeddiffError:  # refused, or what a release has to leave behind could not be written
+    except OutputError:  # perhaps after a release: its record is not removed for lack of space
         if saved is None and not directory.has_releases:
+            directory.discard()
+        raise
+    except FeddiffError:
+        if saved is None:
             directory.discard()
         raise
     except BaseException:  # interrupted, a bug, or the machine

@@ -588,11 +588,14 @@ def test_the_table_has_forty_cases_and_every_kind_of_exit() -> None:
 def disk_of(size: int) -> Iterator[None]:
     """No file of this process grows beyond `size` bytes: writing fails as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    cached = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # the interpreter would leave half a module in its cache
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = cached
 
 
 @pytest.mark.parametrize("size", [0, 100])
@@ -615,7 +618,8 @@ def test_a_disk_that_fills_up_after_releases_keeps_their_record(place: Place) ->
         "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, most)); main()"
     )
     # A process of its own: the HDF5 library does not survive a file that it could not finish.
-    arguments = [sys.executable, "-c", code, *(str(a) for a in place.run())]
+    # -B: nor does it leave half of a module in the interpreter's cache.
+    arguments = [sys.executable, "-B", "-c", code, *(str(a) for a in place.run())]
     done = subprocess.run(arguments, check=False, capture_output=True, text=True, timeout=300)
     # Nor does it stay silent about it; the two lines are ours.
     ours = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "hint: "))]

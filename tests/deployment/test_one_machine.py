@@ -181,7 +181,8 @@ def test_a_killed_process_costs_at_most_its_round_and_the_run_goes_on_by_itself(
         own, job = site(process, name)
         (own if which == "site" else job).kill()
         if which == "job":
-            assert own not in psutil.wait_procs([own], timeout=0.5)[0]
+            assert own.is_running()
+            assert own.status() != psutil.STATUS_ZOMBIE
         _, err = process.communicate(timeout=WAIT)
     assert process.returncode == 0, err.decode()
     check_goes_on(out, 12)
@@ -194,7 +195,7 @@ def test_an_interrupted_run_leaves_no_process_and_can_be_resumed(
     tiny: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
     out = tmp_path / "r"
-    options = ("--epsilon", 8, "--rounds", 20, "--owners", 2, "--engine", "flare")
+    options = ("--epsilon", 8, "--rounds", 40, "--owners", 2, "--engine", "flare")
     with started(command(tiny, out, *options)) as process:
         wait_for(lambda: lines(out) >= 3)
         everything = tree(process)
@@ -209,7 +210,7 @@ def test_an_interrupted_run_leaves_no_process_and_can_be_resumed(
     resume = [sys.executable, "-c", COMMAND, "resume", str(tmp_path / "r.partial"), "--json"]
     code, _, err_text = finished(resume)
     assert code == 0, err_text
-    check_goes_on(out, 20)
+    check_goes_on(out, 40)
 
 
 def test_without_flare_installed_the_engine_is_refused_in_two_lines(
