@@ -15,8 +15,9 @@ run: $(VENV)/.runtime
 federation: $(VENV)/.flare
 	$(BIN)/feddiff-secure run --engine flare --epsilon 8
 
+# Three workers on two cores: tests of processes that talk to each other wait more than they compute.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+	$(BIN)/python -m pytest -n 3 --dist worksteal -q --durations=25
 
 check: $(VENV)/.dev docs
 	$(BIN)/ruff check .
