@@ -25,7 +25,11 @@ from tests.support.forgery import history_of
 
 REPOSITORY = Path(__file__).parents[2]
 WAIT = 240.0  # seconds: sites compute features on a shared machine
-COMMAND = "import sys; from feddiff_secure.cli.main import main; main()"
+# A shell starts what it puts into the background with SIGINT ignored, and children inherit that.
+COMMAND = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from feddiff_secure.cli.main import main; main()"
+)
 
 
 @pytest.fixture(scope="module")
