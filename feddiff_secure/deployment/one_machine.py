@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -235,11 +237,29 @@ def _federate(
             progress.advance(len(owners))
             job_id = session.submit(job)
             progress.advance()
-            return _follow(session, job_id, processes, work, progress)
+            run_goes_on = partial(_check_running, processes, owners, files.threshold)
+            return _follow(session, job_id, work, progress, run_goes_on)
+
+
+def _check_running(processes: FlareProcesses, owners: Sequence[str], threshold: int) -> None:
+    """Return if the run can go on: without the server, or with fewer sites than τ, it cannot.
+
+    A site that ends is a dropout as long as enough are left, and the protocol's business.
+
+    Raises:
+        ProtocolAbortedError: naming who ended.
+    """
+    processes.check_running(["server"])
+    if len(owners) - len(processes.ended(owners)) < threshold:
+        processes.check_running(owners)
 
 
 def _follow(
-    session: AdminSession, job_id: str, processes: FlareProcesses, work: Path, progress: Progress
+    session: AdminSession,
+    job_id: str,
+    work: Path,
+    progress: Progress,
+    check_running: Callable[[], None],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Repeat the coordinator's progress until there is an outcome."""
     reader = ProgressReader(work, progress)
@@ -249,8 +269,7 @@ def _follow(
         if outcome is not None:
             reader.catch_up()
             return outcome.results()
-        # A site that ends is a dropout, and the protocol's business; the server's end is the run's.
-        processes.check_running(["server"])
+        check_running()
         status = session.status(job_id)
         if is_over(status) and Outcome.read(work) is None:
             raise ProtocolAbortedError(f"FLARE ended the job: {status}", f"see {work / 'logs'}")

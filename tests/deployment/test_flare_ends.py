@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,19 +17,21 @@ from feddiff_crypto.errors import DecodeError, LimitError
 from feddiff_secure.errors import ProtocolAbortedError
 from feddiff_secure.transport.exchange import Message, Party
 from feddiff_secure.transport.flare import envelope
+from feddiff_secure.transport.flare import exchange as flare_exchange
 from feddiff_secure.transport.flare.envelope import (
+    THERE,
     TOPIC,
     pack_reply,
     pack_request,
     unpack_reply,
     unpack_request,
 )
-from feddiff_secure.transport.flare.exchange import FlareExchange
+from feddiff_secure.transport.flare.exchange import MOST_SILENT, FlareExchange
 from feddiff_secure.transport.flare.executor import PartyExecutor
 from feddiff_secure.transport.flare.job import JobParts, make_job
 
 pytest.importorskip("nvflare")
-from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_constant import ReservedKey, ReturnCode
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 
@@ -37,16 +39,19 @@ NAMES = ("ann", "bob", "cec")
 Answer = Callable[[str, Shareable], Shareable | None]
 
 
-class Engine:
-    """What a job process of the server asks its sites by."""
+class Context:
+    """What FLARE is told of one request."""
 
-    def __init__(self, answer: Answer) -> None:
-        self.answer, self.timeouts = answer, list[float]()
+    def __init__(self) -> None:
+        self.signal: Signal | None = None
 
-    def new_context(self) -> Engine:
-        return self
+    def put(self, key: str, value: Signal, *, private: bool, sticky: bool) -> None:
+        assert key == ReservedKey.RUN_ABORT_SIGNAL
+        assert private
+        assert not sticky
+        self.signal = value
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Context:
         return self
 
     def __exit__(
@@ -57,18 +62,57 @@ class Engine:
     ) -> None:
         pass
 
+
+class Engine:
+    """What a job process of the server asks its sites by.
+
+    Args:
+        answer: what a site answers. there: whether it says that it is there.
+        busy: sites that do not answer before FLARE gives them up.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        there: Callable[[str], bool] = lambda _name: True,
+        busy: Collection[str] = (),
+    ) -> None:
+        self.answer, self.there, self.busy = answer, there, busy
+        self.timeouts = list[float]()
+        self.questions: list[str] = []
+
+    def new_context(self) -> Context:
+        return Context()
+
     def send_aux_request(
-        self, targets: list[str], topic: str, request: Shareable, timeout: float, **_: Any
+        self,
+        targets: list[str],
+        topic: str,
+        request: Shareable,
+        timeout: float,
+        fl_ctx: Context,
+        *,
+        optional: bool,
     ) -> dict[str, Shareable]:
-        assert topic == TOPIC
+        assert optional
         (name,) = targets
+        assert fl_ctx.signal is not None
+        if topic == THERE:
+            self.questions.append(name)
+            return {name: make_reply(ReturnCode.OK)} if self.there(name) else {}
+        assert topic == TOPIC
         self.timeouts.append(timeout)
+        until = time.monotonic() + timeout
+        while name in self.busy and time.monotonic() < until and not fl_ctx.signal.triggered:
+            time.sleep(0.005)
+        if fl_ctx.signal.triggered:
+            return {name: make_reply(ReturnCode.TIMEOUT)}
         answer = self.answer(name, request)
         return {} if answer is None else {name: answer}
 
 
-def asked(answer: Answer, signal: Signal | None = None, **options: Any) -> dict[str, Message]:
-    exchange = FlareExchange(NAMES, Engine(answer), signal or Signal(), **options)
+def asked(answer: Answer, signal: Signal | None = None, **engine: Any) -> dict[str, Message]:
+    exchange = FlareExchange(NAMES, Engine(answer, **engine), signal or Signal())
     return exchange.exchange("mask", {name: {"to": name} for name in NAMES}, 5.0)
 
 
@@ -155,6 +199,46 @@ def test_a_phase_that_people_decide_about_is_waited_for_longer() -> None:
     assert engine.timeouts == [3600.0, 60.0]
 
 
+def test_a_dead_site_is_not_waited_for_however_long_the_phase_may_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flare_exchange, "ALIVE_PERIOD", 0.01)
+    engine = Engine(echo, there=lambda name: name != "bob", busy=["bob"])
+    found = FlareExchange(NAMES, engine, Signal()).exchange(
+        "train", {key: {} for key in NAMES}, 600
+    )
+    assert set(found) == {"ann", "cec"}
+    assert engine.questions == ["bob"] * MOST_SILENT
+
+
+def test_a_busy_site_is_waited_for_until_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flare_exchange, "ALIVE_PERIOD", 0.01)
+    engine = Engine(echo, busy=["bob"])
+    found = FlareExchange(NAMES, engine, Signal()).exchange(
+        "train", {key: {} for key in NAMES}, 0.5
+    )
+    assert set(found) == set(NAMES)
+    assert len(engine.questions) > MOST_SILENT
+
+
+def test_a_site_that_is_silent_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flare_exchange, "ALIVE_PERIOD", 0.01)
+    heard = iter([*[False] * (MOST_SILENT - 1), True] * 3)
+    engine = Engine(echo, there=lambda _name: next(heard, True), busy=["bob"])
+    found = FlareExchange(NAMES, engine, Signal()).exchange(
+        "train", {key: {} for key in NAMES}, 0.5
+    )
+    assert set(found) == set(NAMES)
+    assert len(engine.questions) > 3 * MOST_SILENT
+
+
+def test_a_job_stopped_while_a_site_works_is_over_at_once() -> None:
+    signal = Signal()
+    threading.Timer(0.05, signal.trigger, (True,)).start()
+    with pytest.raises(ProtocolAbortedError, match="the job was stopped"):
+        asked(echo, signal, busy=["bob"])
+
+
 def test_sites_are_asked_at_once_and_not_in_turn() -> None:
     together = threading.Barrier(len(NAMES), timeout=10)
 
@@ -212,6 +296,12 @@ def test_a_message_is_answered_once_and_none_after_a_newer_one() -> None:
     for number in (5, 4):
         assert executor.ask("unmask", number) == {"refused": "stale"}
     assert executor.scripted.handled == ["share"]
+
+
+def test_a_process_says_that_it_is_there_while_it_works() -> None:
+    executor = Executor()
+    with executor._lock:  # as while a message is handled
+        assert executor._here(THERE, Shareable(), None).get_return_code() == ReturnCode.OK
 
 
 def test_messages_that_come_together_are_handled_one_at_a_time() -> None:

@@ -18,6 +18,8 @@ from feddiff_crypto.errors import DecodeError, LimitError
 from feddiff_secure.transport.exchange import Message
 
 TOPIC: Final = "feddiff.message"
+THERE: Final = "feddiff.there"
+"""A question that every job process answers at once, empty both ways: whether it is there."""
 MOST_BLOB_BYTES: Final = DEFAULT_LIMITS.max_message_bytes
 MOST_PHASE_LETTERS: Final = 32
 _PHASE, _NUMBER, _BLOB = "feddiff_phase", "feddiff_number", "feddiff_blob"

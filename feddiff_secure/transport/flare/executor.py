@@ -5,6 +5,7 @@ computation, the site stays up and the coordinator sees a site that does not ans
 
 * A message is answered at most once and in order: one that is not newer than the last is refused,
   so what a frozen site finds in its queue when it wakes changes nothing.
+* Whether the process is there is answered at any time, and says nothing else.
 * Every exception becomes a reply, of a fixed code; what went wrong is in the site's own log.
 * Which process sent a message is not checked here: the protocol trusts signatures under pinned
   identities, not the transport.
@@ -26,7 +27,13 @@ from nvflare.apis.signal import Signal
 
 from feddiff_crypto.errors import CryptoError
 from feddiff_secure.transport.exchange import REFUSED, Message, Party
-from feddiff_secure.transport.flare.envelope import TOPIC, Request, pack_reply, unpack_request
+from feddiff_secure.transport.flare.envelope import (
+    THERE,
+    TOPIC,
+    Request,
+    pack_reply,
+    unpack_request,
+)
 from feddiff_secure.transport.flare.watched_process import end_with_parent
 
 _log = logging.getLogger(__name__)
@@ -62,6 +69,7 @@ class PartyExecutor(Executor, ABC):  # type: ignore[misc]  # nvflare has no type
             self._name = fl_ctx.get_identity_name()
             self._local = Path(engine.get_workspace().get_site_config_dir())
             engine.register_aux_message_handler(TOPIC, self._answer)
+            engine.register_aux_message_handler(THERE, self._here)
         elif event_type == EventType.END_RUN:
             self.close()
 
@@ -75,6 +83,10 @@ class PartyExecutor(Executor, ABC):  # type: ignore[misc]  # nvflare has no type
         """FLARE's tasks are not used: there is none that this site would do."""
         _log.warning("%s: refused a task %r", self._name, task_name[:40])
         return make_reply(ReturnCode.TASK_UNKNOWN)
+
+    def _here(self, topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:  # noqa: ARG002  # as FLARE calls it
+        """Answered while a message is being handled: long work is no silence."""
+        return make_reply(ReturnCode.OK)
 
     def _answer(
         self,

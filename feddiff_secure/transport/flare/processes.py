@@ -59,14 +59,17 @@ class FlareProcesses:
         values = {"secure_train": "true", "uid": name, "config_folder": ""}
         self._start(name, kit, *_SITE, values)
 
+    def ended(self, names: Iterable[str]) -> list[str]:
+        """Those of these names whose processes do not run any more."""
+        return [name for name in names if self.running[name].poll() is not None]
+
     def check_running(self, names: Iterable[str]) -> None:
         """Return if the processes of these names run.
 
         Raises:
             ProtocolAbortedError: one ended.
         """
-        ended = [name for name in names if self.running[name].poll() is not None]
-        if ended:
+        if ended := self.ended(names):
             raise ProtocolAbortedError(
                 f"FLARE's process of {', '.join(ended)} ended", f"see its log in {self.logs}"
             )
