@@ -21,6 +21,7 @@ from feddiff_secure.transport.exchange import REFUSED, Exchange, Message, Party
 
 PLAN_LABEL: Final = b"feddiff-secure v1 coordinated plan"
 _PLAN: Final = "plan"
+_PHASES: Final = (_PLAN, "follow")  # a plan is offered, or taken up once more
 
 
 class SignedPlans:
@@ -42,7 +43,7 @@ class SignedPlans:
         self, phase: str, messages: Mapping[str, Message], timeout: float
     ) -> dict[str, Message]:
         """As the transport does; plans are signed first."""
-        if phase == _PLAN:
+        if phase in _PHASES:
             messages = {party: self._signed(message) for party, message in messages.items()}
         return self._exchange.exchange(phase, messages, timeout)
 
@@ -65,7 +66,7 @@ class PlansOfCoordinator:
 
     def handle(self, phase: str, message: Message) -> Message:
         """Answer one message; a plan without the coordinator's signature is refused."""
-        if phase != _PLAN:
+        if phase not in _PHASES:
             return self._party.handle(phase, message)
         plan, signature = message.get(_PLAN), message.get("signature")
         if not isinstance(plan, bytes) or not isinstance(signature, bytes):

@@ -261,7 +261,10 @@ def test_a_server_without_the_coordinators_identity_gets_no_plan_accepted(nodes:
         assert (reading.entries, reading.attempts) == (1, 0)
 
 
-def test_a_plan_is_refused_unless_the_coordinator_signed_exactly_it(nodes: Nodes) -> None:
+@pytest.mark.parametrize("phase", ["plan", "follow"])
+def test_a_plan_is_refused_unless_the_coordinator_signed_exactly_it(
+    nodes: Nodes, phase: str
+) -> None:
     seen: list[Message] = []
 
     class Listener:
@@ -271,7 +274,7 @@ def test_a_plan_is_refused_unless_the_coordinator_signed_exactly_it(nodes: Nodes
 
     plan = nodes.plan.to_json()
     signer = SignedPlans(InProcessExchange({"ann": Listener()}), nodes.keys["coordinator"])
-    signer.exchange("plan", {"ann": {"plan": plan}}, 1.0)
+    signer.exchange(phase, {"ann": {"plan": plan}}, 1.0)
     (signed,) = seen
     signature = signed["signature"]
     assert isinstance(signature, bytes)
@@ -283,5 +286,5 @@ def test_a_plan_is_refused_unless_the_coordinator_signed_exactly_it(nodes: Nodes
         {"plan": plan, "signature": signature.hex()},
         {"signature": signature},
     ):
-        assert ann.handle("plan", message) == {REFUSED: "plan_unsigned"}
+        assert ann.handle(phase, message) == {REFUSED: "plan_unsigned"}
     assert ann.handle("plan", signed) == {"accepted": nodes.plan.digest()}
