@@ -13,7 +13,6 @@ from feddiff_secure.deployment.job_files import JobFiles, read_job
 from feddiff_secure.deployment.outcome import Outcome, ProgressWriter
 from feddiff_secure.deployment.remote_federation import RemoteFederation
 from feddiff_secure.deployment.run_job import check_across
-from feddiff_secure.errors import FeddiffError, ProtocolAbortedError
 from feddiff_secure.federation.run import Clock
 from feddiff_secure.node.plan_signature import SignedPlans
 from feddiff_secure.report.run_directory import RunDirectory
@@ -75,7 +74,7 @@ def run_job(
         lambda: math.inf,  # what owners have spent in all is known to them alone
     )
     clock.lap("data")
-    try:
+    with directory.kept_on_record():
         done = coordinate(
             job,
             federation,
@@ -87,9 +86,4 @@ def run_job(
             clock=clock,
         )
         metrics = finish_deployed(directory, job, done, test=test, seconds=clock.seconds)
-    except ProtocolAbortedError:
-        raise  # releases may have been made: DIR.partial records them
-    except FeddiffError:
-        directory.discard()
-        raise
     return Outcome(metrics, done.statement.to_json())

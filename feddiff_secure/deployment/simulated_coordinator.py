@@ -22,7 +22,7 @@ from feddiff_secure.deployment.coordinate import GoingOn, coordinate
 from feddiff_secure.deployment.job_files import JobFiles, read_job
 from feddiff_secure.deployment.outcome import Outcome, ProgressWriter
 from feddiff_secure.deployment.remote_federation import RemoteFederation
-from feddiff_secure.errors import DataError, FeddiffError, ProtocolAbortedError
+from feddiff_secure.errors import DataError
 from feddiff_secure.federation.evaluation import describe_parts, painted, tested_labels
 from feddiff_secure.federation.examples import describe
 from feddiff_secure.federation.plan import Plan
@@ -92,15 +92,9 @@ class SimulatedCoordinator:
             directory.lock()
             ledgers.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-        try:
+        with directory.kept_on_record(is_new=not self.resumed):
             result = self._result(exchange, job, directory, on_ready)
             metrics = directory.finish(result)
-        except ProtocolAbortedError:
-            raise  # releases may have been made: DIR.partial records them
-        except FeddiffError:
-            if not self.resumed:
-                directory.discard()
-            raise
         return Outcome(metrics, result.statement.to_json())
 
     def _result(

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.errors import FeddiffError, OutputError, ProtocolAbortedError
 from feddiff_secure.federation.checkpoint import RunCheckpoint
 from feddiff_secure.federation.examples import Describer, describe
 from feddiff_secure.federation.plan import Plan
@@ -25,9 +24,6 @@ def execute(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run a configuration, or go on with it; `metrics.json` and `privacy.json` as objects.
 
-    What was released stays on record: the partial directory is removed only where a new run was
-    refused before its first release.
-
     Args:
         settings: the configuration.
         directory: of the run; locked already where it goes on.
@@ -45,31 +41,18 @@ def execute(
             directory.lock()
 
     try:
-        result = simulate(
-            settings,
-            log=directory.log,
-            describer=describer,
-            progress=progress,
-            on_ready=begin,
-            ledgers=directory.ledgers if settings.ledger is None else Path(settings.ledger),
-            directory=directory.partial,
-            saved=saved,
-        )
-        metrics = directory.finish(result)
-    except ProtocolAbortedError:
-        raise  # releases were made: DIR.partial records them
-    except OutputError:  # perhaps after a release: its record is not removed for lack of space
-        if saved is None and not directory.has_releases:
-            directory.discard()
-        raise
-    except FeddiffError:
-        if saved is None:
-            directory.discard()
-        raise
-    except BaseException:  # interrupted, a bug, or the machine
-        if not directory.records_releases:
-            directory.discard()
-        raise
+        with directory.kept_on_record(is_new=saved is None):
+            result = simulate(
+                settings,
+                log=directory.log,
+                describer=describer,
+                progress=progress,
+                on_ready=begin,
+                ledgers=directory.ledgers if settings.ledger is None else Path(settings.ledger),
+                directory=directory.partial,
+                saved=saved,
+            )
+            metrics = directory.finish(result)
     finally:
         directory.release()
     return metrics, result.statement.to_json()

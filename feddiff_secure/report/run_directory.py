@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,13 @@ from feddiff_privacy.card import deployment_card
 from feddiff_privacy.ledger.reading import read_ledger
 from feddiff_secure.config.load import dump_config
 from feddiff_secure.config.schema import RunConfig
-from feddiff_secure.errors import DataError, UsageError
+from feddiff_secure.errors import (
+    DataError,
+    FeddiffError,
+    OutputError,
+    ProtocolAbortedError,
+    UsageError,
+)
 from feddiff_secure.federation.resume_folder import RunLock
 from feddiff_secure.federation.run import RunResult
 from feddiff_secure.model.model_file import model_bytes
@@ -82,6 +90,32 @@ class RunDirectory:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    @contextmanager
+    def kept_on_record(self, *, is_new: bool = True) -> Iterator[None]:
+        """A block that runs the run: however it ends, what was released stays on record.
+
+        The partial directory is removed only where a new run was refused before its first release.
+
+        Args:
+            is_new: whether the run does not go on from an earlier process.
+        """
+        try:
+            yield
+        except ProtocolAbortedError:
+            raise  # releases may have been made: DIR.partial records them
+        except OutputError:  # perhaps after a release: its record is not removed for lack of space
+            if is_new and not self.has_releases:
+                self.discard()
+            raise
+        except FeddiffError:
+            if is_new:
+                self.discard()
+            raise
+        except BaseException:  # interrupted, a bug, or the machine
+            if not self.records_releases:
+                self.discard()
+            raise
 
     def cut_log(self, lines: int) -> None:
         """Take off `metrics.jsonl` what was written after its first `lines` lines.
