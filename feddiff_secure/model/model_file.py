@@ -9,24 +9,26 @@ files. (One entry, because the library writes several in no fixed order.)
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
-from feddiff_secure.errors import DataError
-from feddiff_secure.model.prior import FOLDER, Prior, chosen_priors
+from feddiff_secure.model.described_tensors import (
+    check_classes,
+    check_says,
+    check_tensors,
+    read_described,
+)
+from feddiff_secure.model.prior import FOLDER, chosen_priors
 from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.model.weights_file import file_bytes, split_weights
 
 FORMAT = "feddiff-secure model 1"
 MOST_BYTES = 1 << 28
-MOST_CLASSES = 255
+_FIELDS = {"format", "classes", "features"}
 _HINT = "give the run directory, or model.safetensors, that `feddiff-secure run` wrote"
 
 
@@ -68,58 +70,14 @@ def load_model(path: Path) -> Model:
     """
     if path.is_dir():
         path = path / "model.safetensors"
-    if not path.is_file():
-        raise DataError(f"{path}: no such file", _HINT)
-    if path.stat().st_size > MOST_BYTES:
-        raise DataError(f"{path}: larger than {MOST_BYTES} bytes", _HINT)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: not a safetensors file: {error}", _HINT) from error
+    described, tensors = read_described(
+        path, "model", most_bytes=MOST_BYTES, fields=_FIELDS, hint=_HINT
+    )
+    check_says(described, "format", FORMAT, path, _HINT)
+    classes = check_classes(described["classes"], path, _HINT)
     kept = path.with_name(FOLDER)
     priors = chosen_priors(kept) if kept.is_dir() else {}
-    features, classes = _described(metadata, path, priors)
-    return Model(features, _weights(tensors, features, len(classes), path), classes)
-
-
-def _described(
-    metadata: Mapping[str, str], path: Path, priors: Mapping[str, Prior]
-) -> tuple[FeatureMap, tuple[str, ...]]:
-    if set(metadata) != {"model"}:
-        raise DataError(f"{path}: metadata {sorted(metadata)}, not the one of a model", _HINT)
-    try:
-        described: Any = json.loads(metadata["model"])
-    except ValueError as error:
-        raise DataError(f"{path}: its description is not JSON", _HINT) from error
-    if not isinstance(described, dict) or set(described) != {"format", "classes", "features"}:
-        raise DataError(f"{path}: its description has other fields", _HINT)
-    if described["format"] != FORMAT:
-        raise DataError(f"{path}: format {described['format']!r:.60}, not {FORMAT!r}", _HINT)
-    classes = described["classes"]
-    if (
-        not isinstance(classes, list)
-        or not 1 <= len(classes) <= MOST_CLASSES
-        or not all(isinstance(name, str) and name for name in classes)
-        or len(set(classes)) != len(classes)
-    ):
-        raise DataError(f"{path}: classes are not 1 to {MOST_CLASSES} different names", _HINT)
-    return FeatureMap.from_dict(described["features"], priors), tuple(classes)
-
-
-def _weights(
-    tensors: Mapping[str, NDArray[Any]], features: FeatureMap, classes: int, path: Path
-) -> NDArray[np.float64]:
-    expected = {f"weights.{m}": (classes, width) for m, width in features.widths.items()}
-    if set(tensors) != set(expected):
-        raise DataError(f"{path}: tensors {sorted(tensors)}, not {sorted(expected)}", _HINT)
-    for name, shape in expected.items():
-        tensor = tensors[name]
-        if tensor.shape != shape or tensor.dtype != np.float64:
-            raise DataError(
-                f"{path}: {name} is {tensor.dtype} {tensor.shape}, not float64 {shape}", _HINT
-            )
-        if not np.isfinite(tensor).all():
-            raise DataError(f"{path}: {name} has values that are not finite", _HINT)
-    return np.concatenate([tensors[name] for name in expected], axis=1)
+    features = FeatureMap.from_dict(described["features"], priors)
+    expected = {f"weights.{m}": (len(classes), width) for m, width in features.widths.items()}
+    check_tensors(tensors, expected, np.float64, path, _HINT)
+    return Model(features, np.concatenate([tensors[name] for name in expected], axis=1), classes)

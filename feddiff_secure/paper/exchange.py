@@ -9,7 +9,6 @@ tile, row, column. (One entry, because the library writes several in no fixed or
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,17 +17,19 @@ from typing import Any
 
 import rfc8785
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from feddiff_secure.config.bounds import MOST_OWNERS
 from feddiff_secure.config.paper import NO_GUARANTEE
 from feddiff_secure.errors import DataError
+from feddiff_secure.model.described_tensors import check_names, check_says, read_described
 from feddiff_secure.paper.low_rank import LowRankFeatures
 
 FILE_NAME = "exchange.safetensors"
 FORMAT = "feddiff-secure feature exchange 1"
 MOST_BYTES = 1 << 30
+_KEY = "exchange"
+_FIELDS = {"format", "guarantee", "owners"}
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
 _HINT = "give the run directory that `feddiff-secure run --profile paper` wrote"
 
@@ -77,7 +78,7 @@ def exchange_bytes(exchanged: Exchanged) -> bytes:
         "guarantee": NO_GUARANTEE,
         "owners": [{"name": o.name, "modality": o.modality} for o in exchanged.owners],
     }
-    return save(tensors, {"exchange": rfc8785.dumps(described).decode()})
+    return save(tensors, {_KEY: rfc8785.dumps(described).decode()})
 
 
 def load_exchange(path: Path) -> Exchanged:
@@ -87,21 +88,14 @@ def load_exchange(path: Path) -> Exchanged:
         DataError: a missing or oversized file, another format, owners or tensors that are not
             exactly the ones described, or factors that do not fit each other.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file", _HINT)
-    if path.stat().st_size > MOST_BYTES:
-        raise DataError(f"{path}: larger than {MOST_BYTES} bytes", _HINT)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: not a safetensors file: {error}", _HINT) from error
-    owners = _described(metadata, path)
+    described, tensors = read_described(
+        path, _KEY, most_bytes=MOST_BYTES, fields=_FIELDS, hint=_HINT
+    )
+    check_says(described, "guarantee", NO_GUARANTEE, path, _HINT)
+    check_says(described, "format", FORMAT, path, _HINT)
+    owners = _owners(described["owners"], path)
     expected = {f"{name}.{part}" for name, _ in owners for part in ("left", "values", "right")}
-    if set(tensors) != expected:
-        odd = sorted(set(tensors) ^ expected)[0]
-        raise DataError(f"{path}: tensor {odd[:80]!r} is missing or unexpected", _HINT)
+    check_names(tensors, expected, path, _HINT)
     return Exchanged(tuple(_owner(name, kind, tensors, path) for name, kind in owners))
 
 
@@ -117,25 +111,8 @@ def _owner(
     return OwnerFeatures(name, modality, factors)
 
 
-def _described(metadata: Mapping[str, str], path: Path) -> list[tuple[str, str]]:
+def _owners(listed: object, path: Path) -> list[tuple[str, str]]:
     """Names and modalities of the owners."""
-    if set(metadata) != {"exchange"}:
-        raise DataError(f"{path}: metadata {sorted(metadata)}, not the one of an exchange", _HINT)
-    try:
-        described: Any = json.loads(metadata["exchange"])
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: its description is not JSON", _HINT) from error
-    if not isinstance(described, dict) or set(described) != {
-        "format",
-        "guarantee",
-        "owners",
-    }:
-        raise DataError(f"{path}: its description has other fields", _HINT)
-    if described["guarantee"] != NO_GUARANTEE:
-        raise DataError(f"{path}: guarantee is not {NO_GUARANTEE!r}", _HINT)
-    if described["format"] != FORMAT:
-        raise DataError(f"{path}: format {described['format']!r:.60}, not {FORMAT!r}", _HINT)
-    listed = described["owners"]
     if not isinstance(listed, list) or not 2 <= len(listed) <= MOST_OWNERS:
         raise DataError(f"{path}: owners are not 2 to {MOST_OWNERS}", _HINT)
     owners = [_entry(entry, path) for entry in listed]

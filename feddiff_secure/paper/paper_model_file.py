@@ -9,7 +9,6 @@ model's entry is called `model`, so neither file is read as the other.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,13 @@ from feddiff_secure.config.paper import NO_GUARANTEE
 from feddiff_secure.data.layout import SensorLayout
 from feddiff_secure.errors import DataError
 from feddiff_secure.model.branch_config import GROUPS, MAX_LEVELS, MAX_WIDTH
-from feddiff_secure.model.model_file import MOST_BYTES, MOST_CLASSES
+from feddiff_secure.model.described_tensors import (
+    check_classes,
+    check_says,
+    check_tensors,
+    read_described,
+)
+from feddiff_secure.model.model_file import MOST_BYTES
 from feddiff_secure.model.schedule import STEPS
 from feddiff_secure.model.unet import UNet
 from feddiff_secure.paper.branch_training import branch_config
@@ -87,20 +92,12 @@ def load_paper_model(path: Path) -> PaperModel:
             other names, shapes or types, or with numbers that are not finite.
     """
     path = path / "model.safetensors" if path.is_dir() else path
-    if not path.is_file():
-        raise DataError(f"{path}: no such file", _HINT)
-    if path.stat().st_size > MOST_BYTES:
-        raise DataError(f"{path}: larger than {MOST_BYTES} bytes", _HINT)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: not a safetensors file: {error}", _HINT) from error
-    described = _described(metadata, path)
+    described, tensors = read_described(
+        path, _KEY, most_bytes=MOST_BYTES, fields=_FIELDS, hint=_HINT
+    )
+    classes = _checked(described, path)
     schedule = _schedule(described, path)
     layout = SensorLayout.from_dict(described["layout"])
-    classes = tuple(described["classes"])
     branches: dict[str, UNet] = {
         entry.name: UNet(branch_config(len(entry.channels), schedule))
         for entry in layout.modalities
@@ -112,7 +109,7 @@ def load_paper_model(path: Path) -> PaperModel:
         expected |= {f"branch.{entry.name}.{name}": tuple(p.shape) for name, p in state.items()}
         for end in ("low", "high"):
             expected[f"range.{entry.name}.{end}"] = (len(entry.channels),)
-    _check(tensors, expected, path)
+    check_tensors(tensors, expected, np.float32, path, _HINT)
     for modality, branch in branches.items():
         _fill(branch, f"branch.{modality}", tensors)
     _fill(head, "head", tensors)
@@ -132,47 +129,14 @@ def _fill(module: nn.Module, prefix: str, tensors: Mapping[str, NDArray[Any]]) -
     module.eval()
 
 
-def _check(
-    tensors: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[int, ...]], path: Path
-) -> None:
-    if set(tensors) != set(expected):
-        odd = sorted(set(tensors) ^ set(expected))[0]
-        raise DataError(f"{path}: tensor {odd[:80]!r} is missing or unexpected", _HINT)
-    for name, shape in expected.items():
-        found = tensors[name]
-        if found.shape != shape or found.dtype != np.float32:
-            raise DataError(
-                f"{path}: {name} is {found.dtype} {found.shape}, not float32 {shape}", _HINT
-            )
-        if not np.isfinite(found).all():
-            raise DataError(f"{path}: {name} has values that are not finite", _HINT)
-
-
-def _described(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-    if set(metadata) != {_KEY}:
-        raise DataError(f"{path}: metadata {sorted(metadata)}, not the one of a paper model", _HINT)
-    try:
-        described: Any = json.loads(metadata[_KEY])
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: its description is not JSON", _HINT) from error
-    if not isinstance(described, dict) or set(described) != _FIELDS:
-        raise DataError(f"{path}: its description has other fields", _HINT)
-    if described["guarantee"] != NO_GUARANTEE:
-        raise DataError(f"{path}: guarantee is not {NO_GUARANTEE!r}", _HINT)
-    if described["format"] != FORMAT:
-        raise DataError(f"{path}: format {described['format']!r:.60}, not {FORMAT!r}", _HINT)
-    classes = described["classes"]
-    if (
-        not isinstance(classes, list)
-        or not 1 <= len(classes) <= MOST_CLASSES
-        or not all(isinstance(name, str) and name for name in classes)
-        or len(set(classes)) != len(classes)
-    ):
-        raise DataError(f"{path}: classes are not 1 to {MOST_CLASSES} different names", _HINT)
+def _checked(described: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """Check what is not the network's shape; returns the class names."""
+    check_says(described, "guarantee", NO_GUARANTEE, path, _HINT)
+    check_says(described, "format", FORMAT, path, _HINT)
     if not isinstance(described["layout"], dict):
         raise DataError(f"{path}: layout is not an object", _HINT)
     _integer(described["tile"], 1, MOST_SIDE, "tile", path)
-    return described
+    return check_classes(described["classes"], path, _HINT)
 
 
 def _schedule(described: Mapping[str, Any], path: Path) -> PaperSchedule:
