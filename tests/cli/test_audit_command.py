@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from feddiff_secure.aggregation.contribution import contribution
 from feddiff_secure.cli.main import run_cli
 from feddiff_secure.data.hdf5_writer import write_scene
 from scripts.make_tiny_table import tiny_table
-
-Cli = Callable[..., tuple[int, str, str]]
+from tests.support.command_line import Cli
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +25,6 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = ["--out", str(folder / "run")]
     assert run_cli(["run", "--data", str(folder / "tiny.h5"), *options, *out]) == 0
     return folder / "run"
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_cli([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def contents(folder: Path) -> dict[str, bytes]:

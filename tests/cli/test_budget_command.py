@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from feddiff_privacy.ledger.ledger import Ledger
 from feddiff_secure.cli.main import run_cli
 from feddiff_secure.data.hdf5_writer import write_scene
 from scripts.make_tiny_table import tiny_table
-
-Cli = Callable[..., tuple[int, str, str]]
+from tests.support.command_line import Cli
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +21,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "tiny.h5"
     write_scene(path, tiny_table(pixels=120, bands=20, seed=0))
     return path
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run the command line; returns exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_cli([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def run(tiny: Path, out: Path, *more: object) -> list[object]:

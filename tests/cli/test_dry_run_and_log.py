@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,12 @@ import pytest
 from feddiff_privacy.ledger.ledger import Ledger
 from feddiff_secure.cli.console import StageProgress
 from feddiff_secure.cli.log_file import log_to
-from feddiff_secure.cli.main import run_cli
 from feddiff_secure.data.hdf5_writer import write_scene
 from feddiff_secure.errors import DataError, UsageError
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.public_log import PUBLIC_LOG, log_release
 from scripts.make_tiny_table import tiny_table
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.support.command_line import Cli
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +26,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "tiny.h5"
     write_scene(path, tiny_table(pixels=240, bands=20, seed=0))
     return path
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_cli([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def small(tiny: Path, *more: object) -> list[object]:
@@ -49,7 +36,7 @@ def everything_in(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_a_dry_run_foresees_what_the_run_then_does(cli: Run, tiny: Path, tmp_path: Path) -> None:
+def test_a_dry_run_foresees_what_the_run_then_does(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     code, out, _ = cli(*small(tiny, "--dry-run", "--json"))
     assert code == 0
     seen = json.loads(out)
@@ -68,7 +55,7 @@ def test_a_dry_run_foresees_what_the_run_then_does(cli: Run, tiny: Path, tmp_pat
 
 
 def test_a_dry_run_leaves_no_trace_and_charges_nothing(
-    cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     books = tmp_path / "ledger"
@@ -98,7 +85,7 @@ def test_a_dry_run_leaves_no_trace_and_charges_nothing(
     ],
 )
 def test_a_dry_run_is_readable_in_every_mode(
-    cli: Run, tiny: Path, options: tuple[object, ...], words: str
+    cli: Cli, tiny: Path, options: tuple[object, ...], words: str
 ) -> None:
     code, out, err = cli(
         "run", "--data", tiny, "--rounds", 4, "--delta", 1e-4, *options, "--dry-run"
@@ -108,7 +95,7 @@ def test_a_dry_run_is_readable_in_every_mode(
     assert words in out
 
 
-def test_a_dry_run_refuses_what_a_run_refuses(cli: Run, tiny: Path) -> None:
+def test_a_dry_run_refuses_what_a_run_refuses(cli: Cli, tiny: Path) -> None:
     code, out, err = cli(*small(tiny, "--dropouts", 3, "--dry-run"))
     assert (code, out) == (2, "")
     assert [line.split(":")[0] for line in err.splitlines()] == ["error", "hint"]
@@ -125,7 +112,7 @@ LINE = re.compile(
 
 
 def test_the_log_of_a_run_has_public_events_and_nothing_else(
-    cli: Run, tiny: Path, tmp_path: Path
+    cli: Cli, tiny: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "run.log"
     options = ("--log-file", log, "--log-level", "debug", "--quiet", "--epsilon", "inf")
@@ -165,7 +152,7 @@ def test_the_message_of_an_error_stays_out_of_the_log_file(tmp_path: Path) -> No
 
 
 def test_a_log_that_cannot_be_written_is_refused_before_the_run(
-    cli: Run, tiny: Path, tmp_path: Path
+    cli: Cli, tiny: Path, tmp_path: Path
 ) -> None:
     for options in (
         ("--log-file", tmp_path),
@@ -203,7 +190,7 @@ def test_no_progress_is_no_division_by_zero(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == "nothing: 0 steps\n"
 
 
-def test_a_gpu_is_refused_clearly_in_both_profiles(cli: Run, tiny: Path, tmp_path: Path) -> None:
+def test_a_gpu_is_refused_clearly_in_both_profiles(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     for profile in ("private", "paper"):
         options: list[Any] = ["--profile", profile, "--device", "cuda", "--out", tmp_path / "r"]
         code, _, err = cli("run", "--data", tiny, *options)

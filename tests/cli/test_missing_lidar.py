@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -11,24 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from feddiff_secure.cli.main import run_cli
+from tests.support.command_line import Cli
 from tests.support.topologies import only, tiny_scene, with_gaps, written
 
-Run = Callable[..., tuple[int, str, str]]
 SIDE = 16
 GROUND = with_gaps(tiny_scene(side=SIDE), "lidar", 0.1)
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line; returns exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_cli([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +44,7 @@ def small(data: Path, out: Path, *more: object) -> list[object]:
     [("paired", "masked"), ("mixed", "encrypted"), ("split", "masked"), ("split", "encrypted")],
 )
 def test_a_scene_with_ten_percent_missing_lidar_works(
-    cli: Run, scene: Path, tmp_path: Path, topology: str, aggregation: str
+    cli: Cli, scene: Path, tmp_path: Path, topology: str, aggregation: str
 ) -> None:
     options = ("--topology", topology, "--aggregation", aggregation, "--epsilon", 8, "--json")
     code, text, err = cli(*small(scene, tmp_path / "r", *options))
@@ -79,7 +65,7 @@ def test_a_scene_with_ten_percent_missing_lidar_works(
 
 
 def test_in_split_the_missing_pixels_of_a_file_of_its_own_are_not_held(
-    cli: Run, tmp_path: Path
+    cli: Cli, tmp_path: Path
 ) -> None:
     hsi = written(tmp_path / "hsi.h5", only(GROUND, "hsi"))
     lidar = written(tmp_path / "lidar.h5", only(GROUND, "lidar"))
@@ -93,7 +79,7 @@ def test_in_split_the_missing_pixels_of_a_file_of_its_own_are_not_held(
 
 
 def test_where_lidar_is_missing_the_prediction_is_that_of_hsi_alone(
-    cli: Run, scene: Path, tmp_path: Path
+    cli: Cli, scene: Path, tmp_path: Path
 ) -> None:
     options = ("--epsilon", "inf", "--rounds", 20)
     assert cli(*small(scene, tmp_path / "r", *options))[0] == 0
@@ -106,7 +92,7 @@ def test_where_lidar_is_missing_the_prediction_is_that_of_hsi_alone(
     assert np.array_equal(found["gaps"][gaps()], found["hsi"][gaps()])
 
 
-def test_data_inspect_counts_the_missing_pixels(cli: Run, scene: Path) -> None:
+def test_data_inspect_counts_the_missing_pixels(cli: Cli, scene: Path) -> None:
     code, text, _ = cli("data", "inspect", scene)
     assert code == 0
     assert f"missing: {gaps().sum()}" in text
@@ -114,7 +100,7 @@ def test_data_inspect_counts_the_missing_pixels(cli: Run, scene: Path) -> None:
 
 
 def test_nan_that_nobody_declared_is_two_lines_and_exit_3(
-    cli: Run, scene: Path, tmp_path: Path
+    cli: Cli, scene: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "silent.h5"
     data.write_bytes(scene.read_bytes())

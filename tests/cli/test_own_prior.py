@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from feddiff_secure.cli.main import run_cli
 from feddiff_secure.data.hdf5_writer import write_scene
 from feddiff_secure.model.prior import load_prior, save_prior, shipped_prior
 from scripts.make_tiny_table import tiny_table
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_cli([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+from tests.support.command_line import Cli
 
 
 @pytest.fixture
@@ -51,7 +38,7 @@ def options(tiny: Path, out: Path, prior: Path) -> list[object]:
 
 
 def test_a_run_with_an_own_prior_keeps_it_and_predicts_with_it(
-    tiny: Path, tmp_path: Path, cli: Run
+    tiny: Path, tmp_path: Path, cli: Cli
 ) -> None:
     prior = own_prior(tmp_path / "mine.safetensors", "public spectra of a field campaign")
     out = tmp_path / "run"
@@ -72,7 +59,7 @@ def test_a_run_with_an_own_prior_keeps_it_and_predicts_with_it(
     assert cli("audit", "verify", out)[0] == 6
 
 
-def test_an_own_prior_gives_another_model(tiny: Path, tmp_path: Path, cli: Run) -> None:
+def test_an_own_prior_gives_another_model(tiny: Path, tmp_path: Path, cli: Cli) -> None:
     prior = own_prior(tmp_path / "mine.safetensors", "public spectra of a field campaign")
     folder = tmp_path / "branches"
     folder.mkdir()
@@ -86,7 +73,7 @@ def test_an_own_prior_gives_another_model(tiny: Path, tmp_path: Path, cli: Run) 
 
 @pytest.mark.parametrize("provenance", ["", "our own fields", "simulated", "public"])
 def test_a_prior_that_does_not_say_what_it_saw_is_refused(
-    provenance: str, tiny: Path, tmp_path: Path, cli: Run
+    provenance: str, tiny: Path, tmp_path: Path, cli: Cli
 ) -> None:
     prior = own_prior(tmp_path / "mine.safetensors", provenance)
     code, _, err = cli(*options(tiny, tmp_path / "run", prior))
@@ -97,7 +84,7 @@ def test_a_prior_that_does_not_say_what_it_saw_is_refused(
 
 
 @pytest.mark.parametrize("fault", ["missing", "empty folder", "wrong modality", "not a prior"])
-def test_a_wrong_prior_is_refused(fault: str, tiny: Path, tmp_path: Path, cli: Run) -> None:
+def test_a_wrong_prior_is_refused(fault: str, tiny: Path, tmp_path: Path, cli: Cli) -> None:
     path = tmp_path / "prior"
     if fault != "missing":
         path.mkdir()

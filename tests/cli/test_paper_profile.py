@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from feddiff_secure.errors import DataError, UsageError
 from feddiff_secure.paper.paper_model_file import load_paper_model, paper_model_bytes
 from feddiff_secure.paper.schedule import PaperSchedule
 from scripts.make_tiny_table import tiny_table
+from tests.support.command_line import Cli
 
-Cli = Callable[..., tuple[int, str, str]]
 SMALL = PaperSchedule(
     widths=(8, 16), branch_rounds=3, branch_steps=10, batch=1, timesteps=(5, 50), head_width=8
 )
@@ -46,16 +45,6 @@ def finished(tiny: Path) -> Path:
         options = ["--profile", "paper", "--owners", "4", "--rounds", "8", "--quiet"]
         assert run_cli(["run", "--data", str(tiny), "--out", str(out), *options]) == 0
     return out
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_cli([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_a_run_leaves_its_files_and_each_says_that_nothing_is_promised(finished: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +11,8 @@ import rasterio
 
 from feddiff_secure.cli.main import run_cli
 from feddiff_secure.data.read import read_dataset
+from tests.support.command_line import Cli
 from tests.support.rasters import CLASSES, CRS, TRANSFORM, arrays, as_envi, as_geotiff
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line; returns exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_cli([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +34,7 @@ def test_a_run_on_a_manifest_leaves_a_map_with_its_place(finished: Path) -> None
     assert (finished / "run" / "map.png").is_file()
 
 
-def test_import_makes_an_owners_file_and_says_what_is_in_it(tmp_path: Path, cli: Run) -> None:
+def test_import_makes_an_owners_file_and_says_what_is_in_it(tmp_path: Path, cli: Cli) -> None:
     as_envi(tmp_path, arrays(), "bil", "um")
     names = tmp_path / "names.txt"
     names.write_text("a\nb\nc\n", encoding="utf-8")
@@ -80,7 +66,7 @@ def test_import_makes_an_owners_file_and_says_what_is_in_it(tmp_path: Path, cli:
     ],
 )
 def test_a_wrong_import_gives_two_lines_and_leaves_nothing(
-    tmp_path: Path, cli: Run, arguments: list[str], code: int, message: str
+    tmp_path: Path, cli: Cli, arguments: list[str], code: int, message: str
 ) -> None:
     manifest = as_geotiff(tmp_path, arrays())
     given = [argument.format(manifest) for argument in arguments]
@@ -90,6 +76,6 @@ def test_a_wrong_import_gives_two_lines_and_leaves_nothing(
     assert not list(tmp_path.glob("o.h5*"))
 
 
-def test_class_names_of_the_manifest_are_those_of_the_run(finished: Path, cli: Run) -> None:
+def test_class_names_of_the_manifest_are_those_of_the_run(finished: Path, cli: Cli) -> None:
     _, stdout, _ = cli("data", "inspect", finished / "scene.toml", "--json")
     assert tuple(json.loads(stdout)["classes"]) == CLASSES

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,8 @@ from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.hdf5_writer import write_scene
 from feddiff_secure.federation.resume_folder import RunLock
 from scripts.make_tiny_table import tiny_table
+from tests.support.command_line import Cli
 from tests.support.interrupted import watching
-
-Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +31,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_cli([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
 def small(tiny: Path, out: Path, *more: object) -> list[str]:
     base = ["run", "--data", tiny, "--out", out, "--delta", 1e-4, "--owners", 3, "--quiet"]
     return [str(a) for a in (*base, *more)]
 
 
 def interrupt(arguments: list[str], at: int) -> int:
-    """Run a command and press Ctrl-C after the exchange with number `at`; its exit code."""
+    """Cli a command and press Ctrl-C after the exchange with number `at`; its exit code."""
     count = 0
 
     def step(_phase: str) -> None:

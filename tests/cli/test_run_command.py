@@ -22,8 +22,7 @@ from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.hdf5_writer import write_scene
 from feddiff_secure.errors import UsageError
 from scripts.make_tiny_table import tiny_table
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.support.command_line import Cli
 
 
 @pytest.fixture(scope="session")
@@ -31,18 +30,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "tiny.h5"
     write_scene(path, tiny_table(pixels=240, bands=20, seed=0))
     return path
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line; returns exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_cli([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def small(tiny: Path, out: Path, *more: object) -> list[object]:
@@ -112,7 +99,7 @@ def test_the_resolved_configuration_runs_again_and_notices_edits(
     assert load_config(finished / "config.toml", {"epsilon": 1.0}).epsilon == 1.0
 
 
-def test_json_is_one_object_on_stdout(cli: Run, tiny: Path, tmp_path: Path) -> None:
+def test_json_is_one_object_on_stdout(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     code, out, err = cli(*small(tiny, tmp_path / "r", "--epsilon", "inf", "--json"))
     assert code == 0
     record = json.loads(out)
@@ -144,7 +131,7 @@ def test_json_is_one_object_on_stdout(cli: Run, tiny: Path, tmp_path: Path) -> N
     ],
 )
 def test_every_offered_mode_runs_and_meets_its_target(
-    cli: Run, tiny: Path, tmp_path: Path, options: tuple[object, ...]
+    cli: Cli, tiny: Path, tmp_path: Path, options: tuple[object, ...]
 ) -> None:
     code, out, err = cli(*small(tiny, tmp_path / "r", "--epsilon", 4, "--json", *options))
     assert code == 0, err
@@ -156,7 +143,7 @@ def test_every_offered_mode_runs_and_meets_its_target(
 
 
 def test_every_way_of_summing_gives_the_same_model_without_noise(
-    cli: Run, tiny: Path, tmp_path: Path
+    cli: Cli, tiny: Path, tmp_path: Path
 ) -> None:
     models = {}
     modes: list[tuple[object, ...]] = [
@@ -173,7 +160,7 @@ def test_every_way_of_summing_gives_the_same_model_without_noise(
 
 
 def test_without_tenseal_encrypted_mode_is_refused_in_two_lines(
-    cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_seal.cache_clear()
     monkeypatch.setitem(sys.modules, "tenseal.sealapi", None)  # as if it were not installed
@@ -187,7 +174,7 @@ def test_without_tenseal_encrypted_mode_is_refused_in_two_lines(
 
 
 def test_without_mlkem_the_hybrid_is_refused_in_two_lines(
-    cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, mlkem.__name__, None)  # as in an older release
     monkeypatch.delattr("cryptography.hazmat.primitives.asymmetric.mlkem")
@@ -198,7 +185,7 @@ def test_without_mlkem_the_hybrid_is_refused_in_two_lines(
 
 
 def test_without_memory_files_encrypted_mode_is_refused_in_two_lines(
-    cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_seal.cache_clear()
     monkeypatch.delattr(os, "memfd_create")
@@ -210,7 +197,7 @@ def test_without_memory_files_encrypted_mode_is_refused_in_two_lines(
     assert "memory files" in refusal[2]
 
 
-def test_a_separate_test_file_is_used_whole(cli: Run, tiny: Path, tmp_path: Path) -> None:
+def test_a_separate_test_file_is_used_whole(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.h5"
     write_scene(other, tiny_table(pixels=90, bands=20, seed=3))
     code, out, _ = cli(*small(tiny, tmp_path / "r", "--epsilon", "inf", "--test", other, "--json"))
@@ -242,7 +229,7 @@ WRONG_OPTIONS = [
 
 @pytest.mark.parametrize("wrong", WRONG_OPTIONS, ids=lambda wrong: " ".join(map(str, wrong)))
 def test_a_wrong_option_is_two_lines_and_exit_2_and_leaves_nothing(
-    cli: Run, tiny: Path, tmp_path: Path, wrong: tuple[object, ...]
+    cli: Cli, tiny: Path, tmp_path: Path, wrong: tuple[object, ...]
 ) -> None:
     expected = 3 if wrong == ("--test", "") else 2
     check_refusal(cli(*small(tiny, tmp_path / "r", *wrong)), expected, tmp_path)
@@ -305,7 +292,7 @@ WRONG_DATA: dict[str, Callable[[Any], None]] = {
 
 @pytest.mark.parametrize("case", WRONG_DATA)
 def test_wrong_data_is_two_lines_and_exit_3_and_leaves_nothing(
-    cli: Run, tiny: Path, tmp_path: Path, case: str
+    cli: Cli, tiny: Path, tmp_path: Path, case: str
 ) -> None:
     bad = spoil(tiny, tmp_path / "bad.h5", WRONG_DATA[case])
     assert "bad.h5" in check_refusal(cli(*small(bad, tmp_path / "r")), 3, tmp_path)
@@ -313,7 +300,7 @@ def test_wrong_data_is_two_lines_and_exit_3_and_leaves_nothing(
 
 @pytest.mark.parametrize("content", [b"", b"not HDF5", None], ids=["empty", "text", "missing"])
 def test_a_file_that_is_no_data_file_is_exit_3(
-    cli: Run, tmp_path: Path, content: bytes | None
+    cli: Cli, tmp_path: Path, content: bytes | None
 ) -> None:
     bad = tmp_path / "bad.h5"
     if content is not None:
@@ -321,7 +308,7 @@ def test_a_file_that_is_no_data_file_is_exit_3(
     assert "bad.h5" in check_refusal(cli(*small(bad, tmp_path / "r")), 3, tmp_path)
 
 
-def test_a_truncated_file_is_exit_3(cli: Run, tiny: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_exit_3(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.h5"
     bad.write_bytes(tiny.read_bytes()[: tiny.stat().st_size // 2])
     check_refusal(cli(*small(bad, tmp_path / "r")), 3, tmp_path)
@@ -340,7 +327,7 @@ def test_a_truncated_file_is_exit_3(cli: Run, tiny: Path, tmp_path: Path) -> Non
     ],
 )
 def test_a_wrong_configuration_file_is_exit_2(
-    cli: Run, tiny: Path, tmp_path: Path, text: str, word: str
+    cli: Cli, tiny: Path, tmp_path: Path, text: str, word: str
 ) -> None:
     config = tmp_path / "config.toml"
     config.write_text(text)
@@ -350,7 +337,7 @@ def test_a_wrong_configuration_file_is_exit_2(
 
 
 def test_an_existing_run_directory_is_refused_and_untouched(
-    cli: Run, tiny: Path, tmp_path: Path
+    cli: Cli, tiny: Path, tmp_path: Path
 ) -> None:
     for name in ("r", "r.partial"):
         kept = tmp_path / name / "kept"
@@ -369,7 +356,7 @@ def test_options_win_over_the_configuration_file() -> None:
 
 
 def test_predict_writes_a_map_and_refuses_what_does_not_fit(
-    cli: Run, finished: Path, tiny: Path, tmp_path: Path
+    cli: Cli, finished: Path, tiny: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "map.h5"
     code, text, err = cli("predict", finished, "--data", tiny, "--out", out, "--json")
@@ -394,7 +381,7 @@ def test_predict_writes_a_map_and_refuses_what_does_not_fit(
 
 
 def test_predict_serves_an_owner_of_one_modality(
-    cli: Run, finished: Path, tiny: Path, tmp_path: Path
+    cli: Cli, finished: Path, tiny: Path, tmp_path: Path
 ) -> None:
     for missing in ("hsi", "lidar"):
         one = spoil(tiny, tmp_path / f"no-{missing}.h5", lambda f, m=missing: f.__delitem__(m))
@@ -402,14 +389,14 @@ def test_predict_serves_an_owner_of_one_modality(
         assert code == 0, err
 
 
-def test_data_inspect_shows_what_was_understood(cli: Run, tiny: Path) -> None:
+def test_data_inspect_shows_what_was_understood(cli: Cli, tiny: Path) -> None:
     code, out, _ = cli("data", "inspect", tiny, "--json")
     assert code == 0
     assert json.loads(out)["modalities"]["hsi"]["channels"] == 20
     assert cli("data", "inspect", "missing.h5")[0] == 3
 
 
-def test_version_and_help(cli: Run) -> None:
+def test_version_and_help(cli: Cli) -> None:
     assert cli("--version")[1].startswith("feddiff-secure ")
     code, out, _ = cli("run", "--help")
     assert code == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,10 @@ from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.dealing import deal
 from feddiff_secure.transport.inprocess import InProcessExchange
 from scripts.make_tiny_table import tiny_table
+from tests.support.command_line import Cli
 from tests.support.topologies import cropped, only, tiny_scene, written
 
 MODES = list(itertools.product(["mixed", "split"], ["masked", "encrypted"]))
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -33,18 +32,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "tiny.h5"
     write_scene(path, tiny_table(pixels=120, bands=8, seed=0))
     return path
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line; returns exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run_cli([str(a) for a in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def small(data: Path, out: Path, *more: object) -> list[object]:
@@ -65,7 +52,7 @@ def split_run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 @pytest.mark.parametrize("epsilon", ["inf", 8, 1])
 def test_mixed_and_split_run_in_every_mode_at_every_epsilon(
-    cli: Run, tiny: Path, tmp_path: Path, modes: tuple[str, str], epsilon: object
+    cli: Cli, tiny: Path, tmp_path: Path, modes: tuple[str, str], epsilon: object
 ) -> None:
     topology, aggregation = modes
     options = ("--topology", topology, "--aggregation", aggregation, "--epsilon", epsilon)
@@ -89,7 +76,7 @@ def test_mixed_and_split_run_in_every_mode_at_every_epsilon(
     assert any("without noise" in line for line in privacy["not_covered"])
 
 
-def test_mixed_in_which_all_hold_both_is_paired(cli: Run, tiny: Path, tmp_path: Path) -> None:
+def test_mixed_in_which_all_hold_both_is_paired(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     models = []
     for name, options in (("a", ()), ("b", ("--topology", "mixed", "--holds", "both"))):
         more = ("--epsilon", "inf", "--nominal-tiles", 90, *options)
@@ -98,7 +85,7 @@ def test_mixed_in_which_all_hold_both_is_paired(cli: Run, tiny: Path, tmp_path: 
     assert models[0] == models[1]
 
 
-def test_a_mixed_model_serves_owners_of_one_modality(cli: Run, tiny: Path, tmp_path: Path) -> None:
+def test_a_mixed_model_serves_owners_of_one_modality(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     more = ("--topology", "mixed", "--holds", "hsi,lidar,both", "--epsilon", "inf", "--rounds", 20)
     assert cli(*small(tiny, tmp_path / "r", *more))[0] == 0
     for missing in ("hsi", "lidar", None):
@@ -115,7 +102,7 @@ def test_a_mixed_model_serves_owners_of_one_modality(cli: Run, tiny: Path, tmp_p
 
 
 def test_a_prediction_of_split_ground_goes_to_a_named_recipient(
-    cli: Run, split_run: Path, tiny: Path, tmp_path: Path
+    cli: Cli, split_run: Path, tiny: Path, tmp_path: Path
 ) -> None:
     def predict(name: str, *more: object) -> tuple[int, str, str]:
         command = ("predict", split_run, "--data", tiny, "--out", tmp_path / name, "--quiet")
@@ -158,7 +145,7 @@ def test_a_prediction_of_split_ground_goes_to_a_named_recipient(
 
 
 def test_a_prediction_keeps_the_key_agreement_of_its_run(
-    cli: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adverts: list[set[str]] = []
     exchange = InProcessExchange.exchange
@@ -180,14 +167,14 @@ def test_a_prediction_keeps_the_key_agreement_of_its_run(
     assert all({"kem_mask_key", "kem_sealing_key"} <= fields for fields in adverts)
 
 
-def test_a_recipient_is_for_split_runs_only(cli: Run, tiny: Path, tmp_path: Path) -> None:
+def test_a_recipient_is_for_split_runs_only(cli: Cli, tiny: Path, tmp_path: Path) -> None:
     assert cli(*small(tiny, tmp_path / "r", "--epsilon", "inf"))[0] == 0
     more = ("--recipient", "zoe", "--out", tmp_path / "m.h5")
     code, _, err = cli("predict", tmp_path / "r", "--data", tiny, *more)
     assert (code, "topology split" in err) == (2, True)
 
 
-def test_two_files_of_one_ground_with_ten_percent_missing_lidar(cli: Run, tmp_path: Path) -> None:
+def test_two_files_of_one_ground_with_ten_percent_missing_lidar(cli: Cli, tmp_path: Path) -> None:
     scene = tiny_scene(side=20)
     hsi = written(tmp_path / "hsi.h5", only(scene, "hsi"))
     lidar = written(
@@ -214,7 +201,7 @@ def test_two_files_of_one_ground_with_ten_percent_missing_lidar(cli: Run, tmp_pa
     assert (label[2:] > 0).all()
 
 
-def test_labels_may_be_with_the_owner_of_lidar_alone(cli: Run, tmp_path: Path) -> None:
+def test_labels_may_be_with_the_owner_of_lidar_alone(cli: Cli, tmp_path: Path) -> None:
     """And ground without labels is predicted in every format."""
     scene = tiny_scene(side=16)
     hsi = written(tmp_path / "hsi.h5", only(scene, "hsi"))
@@ -243,7 +230,7 @@ MISMATCHED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", MISMATCHED)
 def test_grounds_that_do_not_match_are_two_lines_and_exit_3(
-    cli: Run, tmp_path: Path, split_run: Path, case: str
+    cli: Cli, tmp_path: Path, split_run: Path, case: str
 ) -> None:
     change, word = MISMATCHED[case]
     scene = tiny_scene()
@@ -261,7 +248,7 @@ def test_grounds_that_do_not_match_are_two_lines_and_exit_3(
     assert {path.name for path in tmp_path.iterdir()} == {"hsi.h5", "lidar.h5"}
 
 
-def test_scenes_of_other_sizes_without_a_georeference_are_refused(cli: Run, tmp_path: Path) -> None:
+def test_scenes_of_other_sizes_without_a_georeference_are_refused(cli: Cli, tmp_path: Path) -> None:
     scene = tiny_scene(transform=None)
     hsi = written(tmp_path / "hsi.h5", only(scene, "hsi"))
     smaller = cropped(scene, slice(0, 20), slice(0, 24))
@@ -271,7 +258,7 @@ def test_scenes_of_other_sizes_without_a_georeference_are_refused(cli: Run, tmp_
     assert err.startswith("error: alignment: HSI is of 24 × 24 and LiDAR of 20 × 24 pixels")
 
 
-def test_a_raster_of_both_modalities_runs_split(cli: Run, tmp_path: Path) -> None:
+def test_a_raster_of_both_modalities_runs_split(cli: Cli, tmp_path: Path) -> None:
     data = written(tmp_path / "ground.h5", tiny_scene(side=16))
     more = ("--topology", "split", "--owners", 4, "--epsilon", "inf", "--json")
     code, out, err = cli(*small(data, tmp_path / "r", *more))

@@ -10,7 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -206,27 +206,38 @@ def test_a_job_over_one_nodes_policy_is_refused_and_the_submitter_sees_why(
     assert {name: reading.head for name, reading in organisations.readings().items()} == before
 
 
-def test_a_node_with_a_right_certificate_and_another_identity_takes_part_in_nothing(
-    organisations: Organisations,
-) -> None:
-    """Ben's folder is taken over: kit and certificate, but not the identity that others pin."""
-    local = organisations.kit("ben") / "local"
-    kept = {name: (local / name).read_bytes() for name in ("identity.key", "registry.json")}
-    spent = {name: reading.attempts for name, reading in organisations.readings().items()}
+@contextmanager
+def stolen(organisations: Organisations, machine: str, name: str) -> Iterator[None]:
+    """A machine is taken over, with its kit and certificate: its identity is another's."""
+    local = organisations.kit(machine) / "local"
+    kept = {one: (local / one).read_bytes() for one in ("identity.key", "registry.json")}
     (local / "identity.key").unlink()
-    stolen = call("node", "init", "ben", "--out", local / "identity.key")["public"]
+    public = call("node", "init", name, "--out", local / "identity.key")["public"]
     call(
-        "node", "registry", "add", "ben", stolen, "--replace",
+        "node", "registry", "add", name, public, "--replace",
         "--registry", local / "registry.json",
     )  # fmt: skip
     try:
-        job = organisations.submit()
-        organisations.ended(job)
-        error = organisations.outcome(job)
+        yield
     finally:
-        for name, raw in kept.items():
-            (local / name).write_bytes(raw)
-    assert "SignatureInvalidError" in str(error) or "refused" in str(error), str(error)
+        for one, raw in kept.items():
+            (local / one).write_bytes(raw)
+
+
+def failure(organisations: Organisations) -> str:
+    """What a job submitted now ends in."""
+    job = organisations.submit()
+    organisations.ended(job)
+    return str(organisations.outcome(job))
+
+
+def test_a_node_with_a_right_certificate_and_another_identity_takes_part_in_nothing(
+    organisations: Organisations,
+) -> None:
+    spent = {name: reading.attempts for name, reading in organisations.readings().items()}
+    with stolen(organisations, "ben", "ben"):
+        error = failure(organisations)
+    assert "SignatureInvalidError" in error or "refused" in error, error
     assert {n: reading.attempts for n, reading in organisations.readings().items()} == spent
 
 
@@ -234,23 +245,10 @@ def test_a_coordinator_with_another_identity_gets_no_plan_accepted(
     organisations: Organisations,
 ) -> None:
     """The server is taken over: address, certificate and admin, but not the pinned identity."""
-    local = organisations.kit("localhost") / "local"
-    kept = {name: (local / name).read_bytes() for name in ("identity.key", "registry.json")}
     attempts = {name: reading.attempts for name, reading in organisations.readings().items()}
-    (local / "identity.key").unlink()
-    stolen = call("node", "init", "coordinator", "--out", local / "identity.key")["public"]
-    call(
-        "node", "registry", "add", "coordinator", stolen, "--replace",
-        "--registry", local / "registry.json",
-    )  # fmt: skip
-    try:
-        job = organisations.submit()
-        organisations.ended(job)
-        error = organisations.outcome(job)
-    finally:
-        for name, raw in kept.items():
-            (local / name).write_bytes(raw)
-    assert "plan_unsigned" in str(error)
+    with stolen(organisations, "localhost", "coordinator"):
+        error = failure(organisations)
+    assert "plan_unsigned" in error
     readings = organisations.readings()
     assert {name: reading.attempts for name, reading in readings.items()} == attempts
     assert all(reading.open_plans == 0 for reading in readings.values())
