@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from feddiff_secure.cli.console import StageProgress, print_json, stderr
-from feddiff_secure.cli.report_command import report
+from feddiff_secure.cli.report_command import check_report, report
 from feddiff_secure.cli.transcript_commands import check_proof, prove, prune, verify
 from feddiff_secure.errors import UsageError, VerificationError
 
@@ -28,6 +28,7 @@ audit_app.command()(prove)
 audit_app.command("check-proof")(check_proof)
 audit_app.command()(prune)
 audit_app.command()(report)
+audit_app.command("check-report")(check_report)
 
 
 @audit_app.callback()

@@ -44,3 +44,18 @@ def as_user_errors() -> Iterator[None]:
         raise DataError(str(error), hint) from error
     except CryptoError as error:
         raise DataError(str(error), "get the file again from whoever made it") from error
+
+
+@contextmanager
+def as_verification(what: str, hint: str) -> Iterator[None]:
+    """Whatever does not hold about `what`, as exit code 6.
+
+    Raises:
+        VerificationError: with the evidence.
+    """
+    from feddiff_secure.audit.verdict import StepFailedError  # noqa: PLC0415  # numpy can wait
+
+    try:
+        yield
+    except (CryptoError, StepFailedError) as error:
+        raise VerificationError(f"{what}: {error}", hint) from error

@@ -10,7 +10,7 @@ import typer
 from feddiff_crypto.identity_file import read_identity
 from feddiff_crypto.registry_file import read_registry
 from feddiff_secure.cli.console import print_json, stderr
-from feddiff_secure.cli.crypto_errors import as_user_errors
+from feddiff_secure.cli.crypto_errors import as_user_errors, as_verification
 from feddiff_secure.cli.passphrase import read_passphrase
 from feddiff_secure.errors import UsageError, VerificationError
 
@@ -86,6 +86,36 @@ def report(  # noqa: PLR0917  # one parameter an option, given by name
             f"{run}: step {step['step']} ({step['name']}): {step['detail']}",
             f"the report in {out} says so; do not rely on this run",
         )
+
+
+def check_report(
+    folder: Annotated[Path, typer.Argument(help="Folder that audit report wrote.")],
+    registry: Annotated[
+        Path | None,
+        typer.Option(help="Registry of pinned identities; needed for a signed report."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Check that a report is the one its owner signed, page and JSON; without the run directory.
+
+    Exit code 6 if it is not. What it says of the run is the owner's word: audit verify repeats it.
+
+    Example:
+
+      feddiff-secure audit check-report first-report --registry registry.json
+    """
+    from feddiff_secure.report.signed_report import check_report as check  # noqa: PLC0415
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a directory", "give the folder that audit report wrote")
+    with as_user_errors():
+        pins = None if registry is None else read_registry(registry)
+    with as_verification(str(folder), "ask whoever sent the report for it again"):
+        found = check(folder, pins)
+    if as_json:
+        print_json({"report": str(folder), **found.to_json()})
+    else:
+        typer.echo("\n".join(found.to_lines()))
 
 
 def _signer(path: Path, owner: str, passphrase_file: Path | None) -> Signer:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from feddiff_crypto.errors import CryptoError
 from feddiff_crypto.registry_file import RegistryFile, read_registry
 from feddiff_secure.cli.console import print_json, stderr
-from feddiff_secure.cli.crypto_errors import as_user_errors
+from feddiff_secure.cli.crypto_errors import as_user_errors, as_verification
 from feddiff_secure.errors import UsageError, VerificationError
 
 _Run = Annotated[Path, typer.Argument(help="Run directory.")]
@@ -81,7 +78,7 @@ def prove(  # noqa: PLR0917  # one parameter an option, given by name
         raise UsageError(f"{run} is not a directory", "give the --out directory of a run")
     if out.exists():
         raise UsageError(f"out: {out} exists", "give another --out, or remove it")
-    with _as_verification(str(run)):
+    with as_verification(str(run), _HINT):
         proof = make_contribution(run, owner=owner, phase=phase, round_index=round_)
         shown = check_contribution(proof, None)  # what is handed out has to verify
     try:
@@ -118,7 +115,7 @@ def check_proof(
     if not proof.is_file():
         raise UsageError(f"{proof}: no such file", "give a file that audit prove wrote")
     pins = _pins(registry)
-    with _as_verification(str(proof)):
+    with as_verification(str(proof), _HINT):
         data = read_bytes(proof, MAX_CONTRIBUTION_BYTES)
         shown = check_contribution(parse_contribution(data), pins)
     if as_json:
@@ -142,7 +139,7 @@ def prune(run: _Run, as_json: _Json = False) -> None:
 
     if not run.is_dir():
         raise UsageError(f"{run} is not a directory", "give the --out directory of a run")
-    with _as_verification(str(run)):
+    with as_verification(str(run), _HINT):
         history = read_history(run, read_run(first_leaf(run), None))
         removed = prune_run(run, history.manifest)
     if as_json:
@@ -157,14 +154,3 @@ def _pins(path: Path | None) -> RegistryFile | None:
         return None
     with as_user_errors():
         return read_registry(path)
-
-
-@contextmanager
-def _as_verification(what: str) -> Iterator[None]:
-    """What does not hold, as exit code 6."""
-    from feddiff_secure.audit.verdict import StepFailedError  # noqa: PLC0415
-
-    try:
-        yield
-    except (CryptoError, StepFailedError) as error:
-        raise VerificationError(f"{what}: {error}", _HINT) from error
