@@ -77,6 +77,13 @@ def test_a_plan_over_the_policy_is_refused_and_nothing_is_reserved(ledger: Ledge
     assert offered(owner(JobGate(POLICY, CONFIG), ledger)) == {"accepted": PLAN.digest()}
 
 
+def test_no_person_is_asked_about_a_plan_over_the_policy(tmp_path: Path, ledger: Ledger) -> None:
+    strict = replace(POLICY, largest_epsilon=4.0)
+    reply = offered(owner(JobGate(strict, CONFIG, review(tmp_path, ledger)), ledger))
+    assert reply == {REFUSED: "policy_refused: epsilon_over_policy"}
+    assert pending(tmp_path) == []
+
+
 def test_time_running_out_is_a_refusal_with_nothing_reserved(
     tmp_path: Path, ledger: Ledger
 ) -> None:
