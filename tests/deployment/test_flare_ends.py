@@ -204,9 +204,7 @@ def test_a_dead_site_is_not_waited_for_however_long_the_phase_may_take(
 ) -> None:
     monkeypatch.setattr(flare_exchange, "ALIVE_PERIOD", 0.01)
     engine = Engine(echo, there=lambda name: name != "bob", busy=["bob"])
-    found = FlareExchange(NAMES, engine, Signal()).exchange(
-        "train", {key: {} for key in NAMES}, 20
-    )
+    found = FlareExchange(NAMES, engine, Signal()).exchange("train", {key: {} for key in NAMES}, 20)
     assert set(found) == {"ann", "cec"}
     assert engine.questions == ["bob"] * MOST_SILENT
 
