@@ -1,22 +1,26 @@
 """The one public rule for the step size: no run is tuned on private data.
 
-After T rounds of steps η on clipped gradients, the noise alone gives each class score of a pixel
-(‖ψ‖ = 1, and on average after centring) a standard deviation of
+After T rounds of steps η with momentum β on clipped gradients, the noise alone gives each class
+score of a pixel (‖ψ‖ = 1, and on average after centring) a standard deviation of at most
 
-    κ = η · C · z · f · √T / N,
+    κ = η / (1 − β) · C · z · f · √T / N,
 
 with z the noise multiplier, f the noise factor (noise of the whole sum over that of the calibrated
-row), N the public number of tiles. The rule fixes κ: the step is as large as it can be before the
-noise it lets in rivals the scores it builds. A tile of side s sums the gradients of up to s² pixels
-before the clip, so its gradient keeps its full length C for longer; κ grows with √s.
+row), N the public number of tiles. The rule fixes κ: the effective step η/(1 − β) is as large as it
+can be before the noise it lets in rivals the scores it builds. A tile of side s sums the gradients
+of up to s² pixels before the clip, so its gradient keeps its full length C for longer; κ grows with
+√s.
+
+One round moves W by no more than 60 units of η·C; what the effective step has beyond that is
+momentum. Without noise the effective step is 600, β = 0.9, and as noise gets less a private run
+comes to that: many tiles, or few of large ε, are trained as far as they would be without privacy.
 
 In the split topology two models are trained, each on the columns and the ψ_m of its own modality,
 over the same ground. So N is the number of tiles a modality has, half of all tiles; and ‖ψ_m‖² is
 1/2 on average over the modalities, not 1, so both κ and the bound on η·C hold for a step larger
 by √2.
 
-η·C is bounded too, because beyond it more data stops helping. The constants were chosen on
-simulated and published data (docs/results.md), never on an owner's.
+The constants were chosen on simulated and published data (docs/results.md), never on an owner's.
 """
 
 from __future__ import annotations
@@ -28,8 +32,7 @@ from feddiff_secure.federation.plan import Plan
 
 SCORE_NOISE = 1.25  # κ for tiles of one pixel
 MOST_STEP = 60.0  # of η·C
-BASELINE_STEP = 60.0  # of η·C without noise
-BASELINE_MOMENTUM = 0.9
+MOST_EFFECTIVE_STEP = 600.0  # of η·C / (1 − β): that of a run without noise
 
 
 def update_rule(plan: Plan, tiles: int) -> UpdateRule:
@@ -41,18 +44,20 @@ def update_rule(plan: Plan, tiles: int) -> UpdateRule:
     """
     views = 2 if plan.topology == "split" else 1  # modalities that see one ground tile each
     expected = tiles / views * plan.sampling_rate
+    effective = _effective_step(plan, expected)
+    step = min(MOST_STEP, effective)
     return UpdateRule(
-        step_size=math.sqrt(views) * _step(plan, expected) / plan.clip,
-        momentum=0.0 if plan.noise_multiplier else BASELINE_MOMENTUM,
+        step_size=math.sqrt(views) * step / plan.clip,
+        momentum=1.0 - step / effective,
         denominator=expected,
         scale=plan.scale,
         rounds=plan.rounds,
     )
 
 
-def _step(plan: Plan, expected: float) -> float:
-    """η·C: the most that one round can move W, if every gradient had the same direction."""
+def _effective_step(plan: Plan, expected: float) -> float:
+    """η·C / (1 − β): how far W moves in the end for one gradient, if it keeps its direction."""
     if not plan.noise_multiplier:
-        return BASELINE_STEP
+        return MOST_EFFECTIVE_STEP
     noise = plan.noise_multiplier * plan.noise_factor * math.sqrt(plan.rounds)
-    return min(MOST_STEP, SCORE_NOISE * math.sqrt(plan.tile) * expected / noise)
+    return min(MOST_EFFECTIVE_STEP, SCORE_NOISE * math.sqrt(plan.tile) * expected / noise)
