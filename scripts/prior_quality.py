@@ -1,6 +1,7 @@
 """How well the shipped branches reconstruct and generate: tables and picture of docs/results.md.
 
     python scripts/prior_quality.py [--out DIR] [--tiles 32] [--samples 512] [--seed 0]
+                                    [--conditional FILE]
 
 No measured data is read. Reconstruction: 8×8 tiles of the built-in simulated scene, noised to a
 step t and denoised by DDIM. The branches never saw that scene; they were trained on varied random
@@ -9,16 +10,21 @@ distance between two sets of such draws beside it as the least to expect. The br
 spectrum's shape, not its level or contrast: for angles and pictures every spectrum, real ones
 that are compared with it included, takes both from the nearest spectrum of the library it is
 compared with (pure materials, or pixels of the scene). A generated tile's pixels are independent.
+With a branch of `make_conditional.py` also: does it draw the class it is asked for
+(`conditional_quality.py`)? DIR gets `quality.json` and the picture.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from conditional_quality import as_json, as_rows, load_conditional, measured, tiles_by_label
 from scipy.fft import dctn
 
 from feddiff_secure.data.cut import cut_tiles
@@ -53,20 +59,21 @@ from feddiff_secure.report.tile_pictures import Stage, write_tile_pictures
 SIDE = 8
 STEPS = (50, 150, 300)  # to noise to, of 500
 DDIM_RECONSTRUCTION, DDIM_GENERATION = 20, 50
+EACH = 48  # conditional spectra a class and guidance
 SHOWN = 3  # tiles in the picture
 BANDS = 72  # of the simulated scene's sensor
 WAVELENGTHS_NM = np.linspace(400.0, 1000.0, BANDS)
 Rows = list[tuple[str, ...]]
 
 
-def scene_tiles(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` tiles of the simulated scene: (n, B, 8, 8) and (n, 2, 8, 8)."""
+def scene_tiles(seed: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`count` tiles of the simulated scene: (n, B, 8, 8), (n, 2, 8, 8) and labels (n, 8, 8)."""
     tiles = cut_tiles(Dataset(scenes=(simulated_scene(seed),)), SIDE)
     block = next(iter(tiles))
     chosen = np.random.default_rng(seed).permutation(len(block))[:count]
     assert block.hsi is not None
     assert block.lidar is not None
-    return block.hsi[chosen], block.lidar[chosen]
+    return block.hsi[chosen], block.lidar[chosen], block.label[chosen]
 
 
 def spectra_as_tiles(rows: np.ndarray, count: int) -> np.ndarray:
@@ -255,47 +262,69 @@ def table(heading: tuple[str, ...], rows: Rows) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def picture(
-    out: Path, shown: tuple[np.ndarray, ...], drawn: tuple[np.ndarray, np.ndarray], at: np.ndarray
-) -> None:
-    """Real, noised, reconstructed and generated tiles side by side."""
-    real, noised, found, low_noised, low_found, low = shown
-    generated = spectra_as_tiles(drawn[0][: SHOWN * SIDE * SIDE], SHOWN)
+def whole_labels(label: np.ndarray) -> np.ndarray:
+    """Labels (n, h, w) whose unlabelled pixels take the most frequent one of their tile."""
+    full = label.astype(np.int64)
+    for tile in full:
+        tile[tile == 0] = np.argmax(np.bincount(tile[tile > 0], minlength=1))
+    return full
+
+
+def picture(out: Path, columns: list[tuple[str, np.ndarray, np.ndarray]], at: np.ndarray) -> None:
+    """Tiles side by side: name, reflectance (n, G, 8, 8) and LiDAR (n, 2, 8, 8) of a column."""
     stages = [
         Stage(name, spectra[:SHOWN], HEIGHT_UNIT_M * heights[:SHOWN, 0])
-        for name, spectra, heights in (
-            ("real (simulated scene)", real, low),
-            ("noised, t = 150 of 500", noised, low_noised),
-            ("reconstructed", found, low_found),
-            ("generated", generated, drawn[1]),
-        )
+        for name, spectra, heights in columns
     ]
-    write_tile_pictures(out / "tiles.png", stages, at, title="Shipped branches on 8×8 tiles")
+    write_tile_pictures(out / "tiles.png", stages, at, title="Branches on 8×8 tiles")
 
 
 def main() -> None:
-    """Parse the command line, print the tables, write the picture."""
+    """Parse the command line, print the tables, write the picture and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="folder for tiles.png")
+    parser.add_argument("--out", type=Path, help="folder for quality.json and tiles.png")
     parser.add_argument("--tiles", type=int, default=32)
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--conditional", type=Path, help="a branch of make_conditional.py")
     arguments = parser.parse_args()
-    hsi, lidar = scene_tiles(arguments.seed, arguments.tiles)
+    seed: int = arguments.seed
+    hsi, lidar, label = scene_tiles(seed, arguments.tiles)
     sampling = resampling(BANDS, tuple(WAVELENGTHS_NM))
     seen = sampling.covered > 0
-    rows, shown = reconstruction(hsi, lidar, sampling, arguments.seed)
-    print(table(("PSNR, SSIM, angle or mean error", "noised", "reconstructed"), rows), end="\n\n")
-    rows, drawn = generation(sampling, samples=arguments.samples, seed=arguments.seed)
+    tables: list[tuple[tuple[str, ...], Rows]] = []
+    rows, shown = reconstruction(hsi, lidar, sampling, seed)
+    tables.append((("PSNR, SSIM, angle or mean error", "noised", "reconstructed"), rows))
+    rows, drawn = generation(sampling, samples=arguments.samples, seed=seed)
     heading = ("spectra", "Fréchet", "within a material's spread", "within a scene class's spread")
-    print(table(heading, rows), end="\n\n")
-    rows, heights = height_generation(arguments.samples, arguments.seed)
-    print(table(("LiDAR tiles", "Fréchet", "heights at 5 / 50 / 95 %"), rows))
+    tables.append((heading, rows))
+    rows, heights = height_generation(arguments.samples, seed)
+    tables.append((("LiDAR tiles", "Fréchet", "heights at 5 / 50 / 95 %"), rows))
+    real, noised, found, low_noised, low_found = shown[150]
+    generated = spectra_as_tiles(drawn[: SHOWN * SIDE * SIDE], SHOWN)
+    columns = [
+        ("real (simulated scene)", real, lidar),
+        ("noised, t = 150 of 500", noised, low_noised),
+        ("reconstructed", found, low_found),
+        ("generated", generated, heights),
+    ]
+    report: dict[str, Any] = {"seed": seed}
+    if arguments.conditional is not None:
+        prior, parts = load_conditional(arguments.conditional, seed)
+        figures = measured(prior, parts, each=EACH, seed=seed)
+        tables.append(as_rows(figures, parts.classes))
+        report["conditional"] = as_json(figures, parts.classes, prior)
+        asked = tiles_by_label(prior, parts, whole_labels(label[:SHOWN]), seed)
+        spectra = scene_library(seed, sampling).in_reflectance(asked, sampling)
+        blank = np.full_like(lidar[:SHOWN], np.nan)  # the branch draws no heights
+        columns.append(("by the real tile's classes", spectra_as_tiles(spectra, SHOWN), blank))
+    print("\n\n".join(table(*each) for each in tables))
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        tiles = (*shown[150], lidar)
-        at = GRID_NM[: seen.size][seen]
-        picture(arguments.out, tiles, (drawn, heights), at)
+        report["tables"] = [[dict(zip(h, row, strict=True)) for row in r] for h, r in tables]
+        text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False)
+        (arguments.out / "quality.json").write_text(text + "\n", encoding="utf-8")
+        picture(arguments.out, columns, GRID_NM[: seen.size][seen])
 
 
 if __name__ == "__main__":

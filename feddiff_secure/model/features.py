@@ -12,29 +12,30 @@ with zeros, and no layer normalises across a batch.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from feddiff_secure.model.inputs import hsi_conditioning, lidar_signal
 from feddiff_secure.model.projection import public_normal
-from feddiff_secure.model.schedule import linear_schedule
+from feddiff_secure.model.schedule import Schedule, linear_schedule
 from feddiff_secure.model.wavelengths import Resampling, standardise
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from feddiff_secure.model.prior import Prior
+    from feddiff_secure.model.unet import UNet
 
 Rows = npt.NDArray[np.float32]
 
 FEATURES = 64  # length of a diffusion feature vector
-SPECTRA_A_BATCH = 64
+SPECTRA_A_BATCH = 128
 PIXELS_A_BATCH = 4096  # of LiDAR tiles
 
 
@@ -85,7 +86,7 @@ def _features(
 ) -> Rows:
     """Run fixed-size batches of samples (n, C, *S) through the branch."""
     a_sample = 1 if signal.ndim == 3 else int(np.prod(signal.shape[2:]))  # feature rows
-    extractor = _Extractor(prior, signal.shape[1:], conditioning, settings, batch)
+    extractor = _Extractor(prior, signal.shape[1:], conditioning, settings)
 
     def run(start: int) -> Rows:
         part = signal[start : start + batch]
@@ -114,6 +115,16 @@ def _one_thread_an_operation() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class _Reader(Protocol):
+    """What a branch sees in a batch, at a step and under a draw of noise given by their index."""
+
+    def clean(self, x0: Tensor) -> Tensor:
+        """What all steps and draws share."""
+
+    def stages(self, clean: Tensor, step: int, draw: int) -> Iterator[Tensor]:
+        """Feature rows of the middle and the finest decoder stage."""
+
+
 class _Extractor:
     """The public noise and projections for one signal shape, and the pass over one batch."""
 
@@ -123,61 +134,44 @@ class _Extractor:
         shape: tuple[int, ...],
         conditioning: npt.NDArray[np.float32],
         settings: FeatureSettings,
-        batch: int,
     ) -> None:
         import torch  # noqa: PLC0415 - torch is loaded only where it is needed
 
-        self.branch = prior.branch
-        self.schedule = linear_schedule()
         self.settings = settings
         noise = public_normal((settings.seed, 1), (settings.draws, *shape)).astype(np.float32)
-        self.noise = torch.from_numpy(noise)
-        self.conditioning = torch.from_numpy(conditioning).expand(batch, *conditioning.shape)
-        self.mask = self.conditioning[:, :1] if len(conditioning) else torch.ones(1)
+        with torch.inference_mode():
+            self.reader = _reader(
+                prior, settings, torch.from_numpy(noise), torch.from_numpy(conditioning)
+            )
         self.projections: dict[tuple[int, int], Tensor] = {}  # same in any thread
 
     def __call__(self, batch: npt.NDArray[np.float32]) -> Rows:
         """(batch, C, *S) clean signal to unit-norm feature rows."""
         import torch  # noqa: PLC0415
 
-        x0 = torch.from_numpy(batch)
         total = torch.zeros(1, dtype=torch.float64)
         with torch.inference_mode():
-            for index, t in enumerate(self.settings.timesteps):
-                stages = self._mean_stages(x0, t)
-                for stage, values in enumerate(stages):
-                    projection = self._projection(index, stage, values.shape[1])
+            clean = self.reader.clean(torch.from_numpy(batch))
+            for step in range(len(self.settings.timesteps)):
+                for stage, values in enumerate(self._mean_stages(clean, step)):
+                    projection = self._projection(step, stage, values.shape[1])
                     total = total + (values @ projection).double()
             norm = torch.linalg.vector_norm(total, dim=1, keepdim=True)
             unit: Rows = (total / norm.clamp_min(1e-12)).float().numpy()
         return unit
 
-    def _mean_stages(self, x0: Tensor, t: int) -> list[Tensor]:
-        """Layer-normed activations at step t, averaged over the noise draws."""
-        import torch  # noqa: PLC0415
-
-        signal, noise = float(self.schedule.signal(t)), float(self.schedule.noise(t))
-        steps = torch.full((1,), t)
-        sums: list[Tensor] = []
-        for draw in self.noise:
-            x_t = (signal * x0 + noise * draw) * self.mask
-            stages = list(self._stages(torch.cat([x_t, self.conditioning], dim=1), steps))
-            sums = [a + b for a, b in zip(sums, stages, strict=True)] if sums else stages
-        return [total / len(self.noise) for total in sums]
-
-    def _stages(self, x: Tensor, t: Tensor) -> Iterator[Tensor]:
-        """Feature rows of the middle and the finest decoder stage."""
+    def _mean_stages(self, clean: Tensor, step: int) -> list[Tensor]:
+        """Layer-normed activations at a step, averaged over the noise draws."""
         from torch.nn import functional  # noqa: PLC0415
 
-        time = self.branch.time(t)  # (1, width): every sample of a batch is at the same step
-        levels = self.branch.encode(x, time)
-        for stage in (levels[-1], self.branch.decode(levels, time)[-1]):
-            if x.dim() == 3:
-                rows = stage.flatten(1)  # one row a spectrum: channels × tokens
-            else:
-                full = functional.interpolate(stage, size=x.shape[2:], mode="nearest")
-                rows = full.permute(0, 2, 3, 1).flatten(0, 2)  # one row a pixel
-            yield functional.layer_norm(rows, rows.shape[1:])
+        sums: list[Tensor] = []
+        for draw in range(self.settings.draws):
+            stages = [
+                functional.layer_norm(rows, rows.shape[1:])
+                for rows in self.reader.stages(clean, step, draw)
+            ]
+            sums = [a + b for a, b in zip(sums, stages, strict=True)] if sums else stages
+        return [total / self.settings.draws for total in sums]
 
     def _projection(self, step: int, stage: int, width: int) -> Tensor:
         import torch  # noqa: PLC0415
@@ -187,3 +181,42 @@ class _Extractor:
             draws = public_normal((self.settings.seed, 2, *key), (width, FEATURES))
             self.projections[key] = torch.from_numpy((draws / np.sqrt(width)).astype(np.float32))
         return self.projections[key]
+
+
+def _reader(
+    prior: Prior, settings: FeatureSettings, noise: Tensor, conditioning: Tensor
+) -> _Reader:
+    from feddiff_secure.model.spectral_pass import SpectralReader  # noqa: PLC0415
+
+    schedule = linear_schedule()
+    if noise.dim() == 3:
+        return SpectralReader(prior.branch, schedule, settings.timesteps, noise, conditioning)
+    return _TileReader(prior.branch, schedule, settings.timesteps, noise)
+
+
+class _TileReader:
+    """The branch itself, on tiles without conditioning; one feature row a pixel."""
+
+    def __init__(
+        self, branch: UNet, schedule: Schedule, timesteps: Sequence[int], noise: Tensor
+    ) -> None:
+        self.branch, self.timesteps, self.noise = branch, timesteps, noise
+        self.levels = [(float(schedule.signal(t)), float(schedule.noise(t))) for t in timesteps]
+
+    def clean(self, x0: Tensor) -> Tensor:
+        """The tiles (B, C, h, w): the branch is given them noised."""
+        return x0
+
+    def stages(self, clean: Tensor, step: int, draw: int) -> Iterator[Tensor]:
+        """Rows (B·h·w, C) of the middle and the finest decoder stage."""
+        import torch  # noqa: PLC0415
+        from torch.nn import functional  # noqa: PLC0415
+
+        signal, noise = self.levels[step]
+        x_t = signal * clean + noise * self.noise[draw]
+        # One row (1, width): every sample of a batch is at the same step.
+        time = self.branch.time(torch.full((1,), self.timesteps[step]))
+        levels = self.branch.encode(x_t, time)
+        for stage in (levels[-1], self.branch.decode(levels, time)[-1]):
+            full = functional.interpolate(stage, size=clean.shape[2:], mode="nearest")
+            yield full.permute(0, 2, 3, 1).flatten(0, 2)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from feddiff_secure.errors import UsageError
 from feddiff_secure.model.inputs import hsi_conditioning, lidar_signal
 from feddiff_secure.model.rowwise import row_matmul
 from feddiff_secure.model.schedule import linear_schedule
@@ -74,14 +75,54 @@ def reconstructed_spectra(
 
 
 def generated_spectra(
-    prior: Prior, count: int, sampling: Resampling, *, steps: int, generator: torch.Generator
+    prior: Prior,
+    count: int,
+    sampling: Resampling,
+    *,
+    steps: int,
+    generator: torch.Generator,
+    label: NDArray[np.int64] | None = None,
+    guidance: float = 1.0,
 ) -> Floats:
-    """Draw standardised spectra (count, G) as a sensor would see them."""
+    """Draw standardised spectra (count, G) as a sensor would see them.
+
+    Args:
+        prior: an HSI branch.
+        count: spectra to draw.
+        sampling: of the sensor.
+        steps: DDIM steps from T to 0.
+        generator: source of the noise to start from.
+        label: (count,) class asked for, 1…K, 0 for none; for a branch with classes.
+        guidance: how far to follow it, 0 to 100 (`guidance.py`); only with labels.
+
+    Raises:
+        UsageError: not one label a spectrum, labels for a branch without classes or beyond its
+            classes, or guidance out of range.
+    """
     blank = np.zeros((count, 1, sampling.covered.size), dtype=np.float32)
+    _check_labels(prior, count, label)
     _, found = _denoise(
-        prior, blank, hsi_conditioning(sampling), t=None, steps=steps, generator=generator
+        prior,
+        blank,
+        hsi_conditioning(sampling),
+        t=None,
+        steps=steps,
+        generator=generator,
+        label=label,
+        guidance=guidance,
     )
     return found[:, 0]
+
+
+def _check_labels(prior: Prior, count: int, label: NDArray[np.int64] | None) -> None:
+    classes = prior.branch.config.classes
+    if label is None:
+        return
+    if label.shape != (count,) or not classes or np.any((label < 0) | (label > classes)):
+        raise UsageError(
+            f"labels of shape {label.shape} for {count} spectra of a branch of {classes} classes",
+            "give every spectrum a class the branch knows, or 0",
+        )
 
 
 def reconstructed_heights(
@@ -119,6 +160,8 @@ def _denoise(
     t: int | None,
     steps: int,
     generator: torch.Generator,
+    label: NDArray[np.int64] | None = None,
+    guidance: float = 1.0,
 ) -> tuple[Floats, Floats]:
     """Start at x_t of the signal, or at pure noise where t is None, and go down to 0."""
     import torch  # noqa: PLC0415 - torch is loaded only where it is needed
@@ -130,9 +173,6 @@ def _denoise(
     schedule = linear_schedule()
     condition = torch.from_numpy(conditioning)[None]
     mask = condition[:, :1] if len(conditioning) else torch.ones(1)
-    denoise = branch_denoiser(
-        prior.branch, schedule, conditioning=condition, mask=mask, limit=LIMIT
-    )
     path = even_timesteps(schedule.steps if t is None else t, steps)
     started, found = [], []
     for first in range(0, len(signal), BATCH):
@@ -140,6 +180,15 @@ def _denoise(
         noise = torch.randn(x0.shape, generator=generator) * mask
         at = torch.full((len(x0),), path[0])
         start = noise if t is None else noised(schedule, x0, noise, at)
+        denoise = branch_denoiser(
+            prior.branch,
+            schedule,
+            conditioning=condition,
+            mask=mask,
+            label=None if label is None else torch.from_numpy(label[first : first + BATCH]),
+            guidance=guidance,
+            limit=LIMIT,
+        )
         started.append(start.numpy())
         found.append(sample_ddim(denoise, schedule, start, timesteps=path, mask=mask).numpy())
     return np.concatenate(started), np.concatenate(found)

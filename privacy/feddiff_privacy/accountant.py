@@ -5,7 +5,7 @@ al. 2022, PoPETs; composition by FFT: Koskela et al. 2020). Two facts shorten th
 changing the answer:
 
 * Gaussian releases of the full batch compose exactly: k releases with noise multipliers z_i are
-  as private as one with 1/z² = Σ 1/z_i² (Dong, Roth and Su 2022, corollary 3.3).
+  as private as one with 1/z² = Σ 1/z_i² (Dong, Roth and Su 2022, arXiv 1905.02383).
 * `replace_one` doubles the sensitivity of a full-batch Gaussian; for Poisson sampling the
   accountant's own `REPLACE_ONE` PLD is used.
 
@@ -66,7 +66,7 @@ def check_events(events: Sequence[Event]) -> None:
 def gaussian_mu(events: Sequence[Event], shares: int) -> float:
     """μ of the one Gaussian equivalent to all full-batch events; `inf` where a noise is zero.
 
-    Source: Dong, Roth and Su 2022 (Gaussian Differential Privacy), corollary 3.3.
+    Source: Dong, Roth and Su 2022 (Gaussian Differential Privacy, arXiv 1905.02383).
     """
     total = 0.0
     for event in events:
@@ -80,7 +80,7 @@ def gaussian_mu(events: Sequence[Event], shares: int) -> float:
 def analytic_delta(mu: float, epsilon: float) -> float:
     """δ(ε) of the Gaussian mechanism with sensitivity over noise μ.
 
-    Source: Balle and Wang 2018 (ICML), theorem 8. Computed with logarithms of the normal
+    Source: Balle and Wang 2018 (arXiv 1805.06530), theorem 8, with logarithms of the normal
     distribution, so that neither tail underflows.
     """
     first = float(log_ndtr(mu / 2 - epsilon / mu))

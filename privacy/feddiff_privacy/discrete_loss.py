@@ -6,8 +6,9 @@ Gaussian of the same variance. Two ways bridge the two, and neither ever reports
 **Exactly** (`exact_loss`): the release of one whole number whose noise is a few grid units wide,
 such as the count of tiles. The probabilities of the sum of h shares are convolved and the PLD is
 made from them. The sum of independent log-concave variables is log-concave, so among the integer
-shifts that the sensitivity allows the largest one is the worst (Dong, Roth and Su 2022,
-appendix A: trade-off functions of a log-concave noise fall with the shift).
+shifts that the sensitivity allows the largest one is the worst: the likelihood ratio is monotone,
+hence the best tests are thresholds, and those gain with the shift (cf. Dong, Roth and Su 2022,
+arXiv 1905.02383).
 
 **By a bound** (`continuous_gap`): everything else. Let Y = round(X), X ~ N(0, σ²). For integer
 values v, v + Y is a post-processing of v + X, so it is at least as private as the continuous
@@ -26,7 +27,7 @@ the continuous run is (ε, δ₀)-private, then the discrete one is (ε + η₁ 
     η₁ = N/24σ²,   η₂ = N·τ + (σ(√N + √2t) + √N/2)²/24σ⁴,   δ = e^{η₁}(δ₀ + e^{ε−t}).
 
 A sum of h shares is not one discrete Gaussian; `share_sum_gap` (Kairouz, Liu and Steinke 2021,
-theorem 11) bounds the difference a coordinate, in both directions, and is added too.
+arXiv 2102.06387) bounds the difference a coordinate, in both directions, and is added too.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Every tile's gradient is computed apart (`torch.func.vmap` of `grad`, no hooks i
 clipped to norm C, and summed. As for the linear head (`clipping.py`): the gradients of all that a
 tile holds are summed or averaged inside its loss, then clipped once; noise and augmentation
 multiplicity average inside the loss too, where they cost no privacy (Dockhorn et al. 2022, arXiv
-2210.09929, section 3.2); a tile whose gradient is not finite counts as zero.
+2210.09929); a tile whose gradient is not finite counts as zero.
 
 No noise is added here: the sum goes onto the integer grid and gets its noise share like any other
 (`noise.py`), not float noise in an optimiser. Norms, factors and the sum are float64, so that no

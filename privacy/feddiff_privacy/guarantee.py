@@ -22,7 +22,7 @@ class Adjacency(enum.StrEnum):
     """The neighbouring relation between two data sets."""
 
     ADD_REMOVE = "add_remove"
-    """One has one unit more than the other (Dwork and Roth 2014, definition 2.4)."""
+    """One has one unit more than the other (Dwork and Roth 2014)."""
     REPLACE_ONE = "replace_one"
     """Both have the same number of units and differ in the content of one."""
 

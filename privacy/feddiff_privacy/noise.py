@@ -1,7 +1,7 @@
 """Exact discrete Gaussian noise on the integers, vectorised.
 
 The discrete Gaussian N_Z(0, σ²) has P[k] ∝ exp(−k²/2σ²) for integer k (Canonne, Kamath and
-Steinke 2020, definition 1). Floating-point Gaussians are not an option: the gaps between floats
+Steinke 2020, arXiv 2004.00010). Floating-point Gaussians are not an option: the gaps between floats
 reveal the value they were added to (Mironov 2012).
 
 Sampler: rejection from a piecewise-constant envelope.
@@ -20,7 +20,7 @@ So every integer within the range has *exactly* its probability; the only gap is
 are rejected, which is independent of the data that the noise is added to.
 
 A sum of h independent shares N_Z(0, σ²/h) is not itself a discrete Gaussian, but within
-`share_sum_gap` of one (Kairouz, Liu and Steinke 2021, arXiv 2102.06387, theorem 11).
+`share_sum_gap` of one (Kairouz, Liu and Steinke 2021, arXiv 2102.06387).
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def share_std(std: float, honest_shares: int) -> float:
 def share_sum_gap(share: float, shares: int) -> float:
     """Bound per coordinate on the max-divergence between a sum of shares and N_Z(0, shares·share²).
 
-    Source: Kairouz, Liu and Steinke 2021 (arXiv 2102.06387), theorem 11:
+    Source: Kairouz, Liu and Steinke 2021 (arXiv 2102.06387), their τ:
     10·Σ_{k=1}^{n−1} exp(−2π²·share²·k/(k+1)).
     """
     return 10 * math.fsum(

@@ -1,10 +1,10 @@
 """How the budget of one plan is divided among its phases: given, or optimised.
 
 Phase i makes T_i releases at sampling rate q_i with noise multiplier z_i. In the full batch it
-takes μ_i² = T_i/z_i² of the plan's μ² = Σ μ_i² (Dong, Roth and Su 2022, corollary 3.3), and about
-T_i·q_i²/z_i² where it samples (their central limit theorem, section 5). A *split* is the fractions
-f_i of μ² that the phases take. Noise of variance z_i² costs c_i a release, so the plan costs
-Σ c_i·z_i² = Σ c_i·T_i·q_i²/(f_i·μ²), which is least at
+takes μ_i² = T_i/z_i² of the plan's μ² = Σ μ_i² (Dong, Roth and Su 2022, arXiv
+1905.02383), and about T_i·q_i²/z_i² where it samples (their central limit theorem). A *split* is
+the fractions f_i of μ² that the phases take. Noise of variance z_i² costs c_i a release, so the
+plan costs Σ c_i·z_i² = Σ c_i·T_i·q_i²/(f_i·μ²), which is least at
 
     f_i = q_i·√(c_i·T_i) / Σ_j q_j·√(c_j·T_j)
 

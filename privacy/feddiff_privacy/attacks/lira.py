@@ -1,7 +1,7 @@
 """LiRA, the likelihood ratio attack: was this tile in the training data of that model?
 
-Source: Carlini et al. 2022, "Membership Inference Attacks From First Principles" (arXiv 2112.03570,
-algorithm 1 and section VI). Shadow models are trained with and without each tile; the attacker
+Source: Carlini et al. 2022, "Membership Inference Attacks From First Principles" (arXiv
+2112.03570). Shadow models are trained with and without each tile; the attacker
 fits one normal distribution to the tile's confidence in either kind, and compares the confidence
 that the attacked model has. With fewer than 64 shadow models variances of single tiles are too
 noisy, so one variance is shared by all tiles (their section VI-B).

@@ -1,8 +1,9 @@
 """A lower bound on ε from one training run: the p-value of v right guesses under (ε, δ)-DP.
 
 Source: Steinke, Nasr and Jagielski 2023, "Privacy Auditing with One (1) Training Run" (arXiv
-2305.08846), theorem 5.2 and corollary 5.4. If a mechanism is (ε, δ)-DP under add/remove of one
-canary, each of m canaries is in with probability 1/2, and r guesses are made, then
+2305.08846), main theorem, in the form of the code of its appendix D. If a mechanism is (ε, δ)-DP
+under add/remove of one canary, each of m canaries is in with probability 1/2, and r guesses are
+made, then
 
     P[right ≥ v] ≤ β + 2 m δ α,    β = P[B ≥ v],    α = max_{1 ≤ i ≤ v} P[v > B ≥ v − i] / i,
 

@@ -2,7 +2,7 @@
 
 Averages hide what matters: an attack that is sure of a few members and guesses on the rest has
 an AUC near 1/2 and a high true positive rate at 1 % false ones, so both are given (Carlini et al.
-2022, arXiv 2112.03570, section III).
+2022, arXiv 2112.03570).
 """
 
 from __future__ import annotations

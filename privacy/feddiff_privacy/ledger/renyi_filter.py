@@ -62,11 +62,11 @@ def rdp(events: Sequence[Event], shares: int, order: float) -> float:
     """RDP at one order of events, under add/remove of one tile; `inf` where a noise is zero.
 
     Full batch of Gaussian sums: α·attempts/(2z²), which holds for the discrete Gaussian as it is
-    (Canonne, Kamath and Steinke 2020, theorem 4), z the noise multiplier facing `shares` shares.
+    (Canonne, Kamath and Steinke 2020), z the noise multiplier facing `shares` shares.
     Everything else is bounded at whole orders: Poisson sampling by the accountant of
     `dp_accounting` (Mironov, Talwar and Zhang 2019, arXiv 1908.10530), whose series for other
     orders does not converge for every rate; Skellam sums by `skellam_rdp`. (α − 1)·D_α is convex
-    in α (van Erven and Harremoës 2014, corollary 2), so the line between the whole orders beside α
+    in α (van Erven and Harremoës 2014), so the line between the whole orders beside α
     bounds it.
 
     Raises:
