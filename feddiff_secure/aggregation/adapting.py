@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-STEP = 0.1  # η, of the length of θ; chosen on the simulated scene, like all constants here
+STEP = 0.3  # η, of the length of θ: the least held-out loss on the simulated scene (ADR 13)
 DECAY = 0.5  # β
 CLIP = 0.05  # C: most gradients of a tile are longer
 MOST_SIZE = 1 << 16  # P

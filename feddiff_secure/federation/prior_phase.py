@@ -4,7 +4,7 @@ In a round an owner sums one gradient a tile of the diffusion loss with respect 
 tile's gradient is the mean over its pixels, each averaged over the round's public draws already
 (`model/adapter_gradient.py`), and then it is clipped: one tile moves the sum by at most C, however
 many pixels it holds and however many draws there are. A pixel that is missing is left out, a tile
-without HSI counts as zero, and so does a tile with a value that is not finite.
+without HSI counts as zero, and so does a tile with a value that is not a number.
 """
 
 from __future__ import annotations
