@@ -92,10 +92,8 @@ def test_the_shipped_branch_stays_as_it_is_when_another_is_made_of_it() -> None:
         adapted_prior(SHIPPED, np.zeros(SIZE - 1))
 
 
-def one_gradient(prior: Prior, signal: npt.NDArray[np.float32], at: Array, seed: int) -> Array:
-    """Of one spectrum by itself: autograd through the folded weights of an adapted branch."""
-    draws, schedule = public_draws((seed,), signal.size), linear_schedule()
-    adapter = torch.tensor(at, dtype=torch.float32, requires_grad=True)
+def folded_weights(prior: Prior, adapter: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The tensors that an adapter changes, by their names in the branch."""
     weights, start = {}, 0
     for name, module in prior.branch.named_modules():
         if name.endswith("norm_out"):
@@ -104,6 +102,23 @@ def one_gradient(prior: Prior, signal: npt.NDArray[np.float32], at: Array, seed:
             weights[f"{name}.weight"] = module.get_parameter("weight") * (1 + scale)
             weights[f"{name}.bias"] = module.get_parameter("bias") * (1 + scale) + shift
             start += 2 * width
+    assert start == SIZE
+    return weights
+
+
+def test_an_adapted_branch_has_the_folded_weights_and_no_other_changed() -> None:
+    state = adapted_prior(SHIPPED, some_adapter()).branch.state_dict()
+    wanted = folded_weights(SHIPPED, torch.tensor(some_adapter(), dtype=torch.float32))
+    for name, tensor in SHIPPED.branch.state_dict().items():
+        assert torch.equal(state[name], wanted.get(name, tensor)), name
+        assert torch.equal(state[name], tensor) == (name not in wanted)
+
+
+def one_gradient(prior: Prior, signal: npt.NDArray[np.float32], at: Array, seed: int) -> Array:
+    """Of one spectrum by itself: autograd through the folded weights of an adapted branch."""
+    draws, schedule = public_draws((seed,), signal.size), linear_schedule()
+    adapter = torch.tensor(at, dtype=torch.float32, requires_grad=True)
+    weights = folded_weights(prior, adapter)
     x0, covered = torch.from_numpy(signal)[None, None], torch.from_numpy(SAMPLING.covered)
     losses = []
     for step, noise in zip(draws.steps, torch.from_numpy(draws.noise), strict=True):
