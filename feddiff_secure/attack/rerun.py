@@ -92,8 +92,8 @@ def read_run(directory: Path, data: str | None = None) -> RecordedRun:
     config = load_config(directory / "config.toml", overrides)
     if config.adapts:
         raise UsageError(
-            "attacks on a run with prior dp: its rounds were computed on features that changed "
-            "while it ran, which a rerun here does not repeat",
+            "attacks on a run with prior dp: canaries are given as features, and its features "
+            "changed while it ran",
             "attack a run with --prior simulated; audit verify covers this one",
         )
     path = directory / "privacy.json"
