@@ -14,6 +14,10 @@ from safetensors.numpy import load_file
 
 from feddiff_secure.cli.main import run_cli
 from feddiff_secure.data.hdf5_writer import write_scene
+from feddiff_secure.model.adapter import adapted_prior
+from feddiff_secure.model.features import hsi_features
+from feddiff_secure.model.model_file import load_model, model_bytes
+from feddiff_secure.model.prior import load_prior
 from scripts.make_tiny_table import tiny_table
 from tests.support.command_line import Cli
 from tests.support.interrupted import watching
@@ -72,9 +76,11 @@ def test_it_verifies_and_a_touched_adapter_does_not(cli: Cli, folder: Path, tmp_
     data = path.read_bytes()
     at = data.index(adapter)
     path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-    code, _, err = cli("audit", "verify", spoilt)
+    code, out, _ = cli("audit", "verify", spoilt, "--json")
     assert code == 6
-    assert "model.safetensors has SHA-256" in err
+    found = json.loads(out)
+    assert found["failed_step"] == 4  # the sums give another one, whatever the manifest says
+    assert "the sums give" in found["steps"][3]["detail"]
 
 
 def test_predict_gives_the_runs_own_test_predictions(
@@ -86,6 +92,18 @@ def test_predict_gives_the_runs_own_test_predictions(
     metrics = json.loads((folder / "run" / "metrics.json").read_text())
     found = json.loads(out)["accuracy"]
     assert {name: metrics[name] for name in ("oa", "aa", "kappa", "n_test")} == found
+
+
+def test_a_model_file_brings_its_adapted_branch_along(folder: Path) -> None:
+    model, adapter = load_model(folder / "run"), load_file(folder / "run" / "model.safetensors")
+    values = adapter["adapter.hsi"]
+    spectra = np.random.default_rng(0).uniform(0.1, 0.5, (4, 8)).astype(np.float32)
+    found = hsi_features(model.features.priors["hsi"], spectra, model.features.resampling)
+    shipped = load_prior("hsi")
+    wanted = hsi_features(adapted_prior(shipped, values), spectra, model.features.resampling)
+    assert np.array_equal(found, wanted)
+    assert not np.array_equal(found, hsi_features(shipped, spectra, model.features.resampling))
+    assert model_bytes(model) == (folder / "run" / "model.safetensors").read_bytes()
 
 
 def test_an_owners_report_lists_the_messages_of_the_phase(
