@@ -94,7 +94,7 @@ class PairedMap(FeatureMap):
         known = None if lidar is None else height_and_intensity(lidar.channels)
         if self.pair is None or known is None or block.hsi is None or block.lidar is None:
             return found
-        rows = paired_features(self.pair, block.hsi, block.lidar[:, list(known)], self._resampling)
+        rows = paired_features(self.pair, block.hsi, block.lidar[:, list(known)], self.resampling)
         if "diffusion" in found["hsi"]:
             level = found["hsi"]["diffusion"][:, -1:]
             found["hsi"]["diffusion"] = np.concatenate([rows.hsi, level], axis=1)

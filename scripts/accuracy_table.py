@@ -1,6 +1,7 @@
 """The accuracy table of the README: OA, AA and kappa by ε and noise, mean and deviation over seeds.
 
     python -m scripts.accuracy_table [--data FILE …] [--seeds 3] [--epsilons inf,8,1] [--folds 5]
+        [--prior simulated]
 
 Without --data it uses the simulated scene. Every row is made of runs through the same path as
 `feddiff-secure run`, with its defaults. With --folds (tables with regions) the regions are dealt
@@ -149,11 +150,12 @@ def main() -> None:
     parser.add_argument("--epsilons", default="inf,8,1")
     parser.add_argument("--partition", default="iid")
     parser.add_argument("--owners", type=int)
+    parser.add_argument("--prior", default="simulated")
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     epsilons = [float(text) for text in given.epsilons.split(",")]
-    extra = {"partition": given.partition, "owners": given.owners}
+    extra = {"partition": given.partition, "owners": given.owners, "prior": given.prior}
     table = [
         row
         for data in given.data or [None]

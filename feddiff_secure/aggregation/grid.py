@@ -75,6 +75,14 @@ def mean_grid(features: int, ring_bits: int = 32) -> ReleaseGrid:
     return gradient_grid(1.0, features, ring_bits)
 
 
+def adapter_grid(clip: float, size: int, ring_bits: int = 32) -> ReleaseGrid:
+    """The grid for a sum of per-tile gradients of an adapter of `size` numbers.
+
+    One tile, labelled or not, is one term of norm at most `clip`, as in training: the same grid.
+    """
+    return gradient_grid(clip, size, ring_bits)
+
+
 def gradient_grid(clip: float, dimension: int, ring_bits: int = 32) -> ReleaseGrid:
     """The grid for a sum of per-tile gradients clipped to `clip`."""
     root = math.sqrt(dimension)

@@ -121,10 +121,10 @@ def canary_scores(
     squares = np.zeros(canaries)
 
     def observe(attempt: Attempt, total: NDArray[np.int64]) -> None:
-        weights, centre = split_query(attempt.weights, plan.classes)
+        shown = split_query(attempt.weights, plan)
         unknown = federation.released(total, attempt.weights)
-        trained = drawn.centred(centre, plan.blocks)
-        products, lengths = trained.project(weights, plan.clip, unknown)
+        trained = drawn.centred(shown.centre, plan.blocks)
+        products, lengths = trained.project(shown.weights, plan.clip, unknown)
         inner[:] += products
         squares[:] += lengths
 

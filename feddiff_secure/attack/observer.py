@@ -67,7 +67,9 @@ class OpenOwner(Owner):
         The expectation over sampling. Taken from the owner and not computed anew, so that a fault
         in the owner's code shows in canaries alone instead of hiding them in a wrong difference.
         """
-        whole = self._value(replace(plan, sampling_rate=1.0), "train", query)
+        whole = self._values.value(
+            replace(plan, sampling_rate=1.0), ("train", 0), query, self._random
+        )
         return plan.sampling_rate * whole.reshape(plan.classes, plan.features)
 
     def masked_vector(self, plan: Plan, phase: str) -> NDArray[np.int64]:

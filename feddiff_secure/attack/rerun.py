@@ -83,13 +83,19 @@ def read_run(directory: Path, data: str | None = None) -> RecordedRun:
         data: where the run's data file lies now; None for where it lay.
 
     Raises:
-        UsageError: no run directory, or a configuration that was edited.
+        UsageError: no run directory, a configuration that was edited, or one with `prior dp`.
         DataError: a statement that is missing, too large or wrong.
     """
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", "give the --out directory of a run")
     overrides = {} if data is None else {"data": data}
     config = load_config(directory / "config.toml", overrides)
+    if config.adapts:
+        raise UsageError(
+            "attacks on a run with prior dp: canaries are given as features, and its features "
+            "changed while it ran",
+            "attack a run with --prior simulated; audit verify covers this one",
+        )
     path = directory / "privacy.json"
     fields = _statement(path)
     epsilon = _number(path, fields, "epsilon", 0.0, 1e6, nullable=not config.is_private)

@@ -24,7 +24,14 @@ from feddiff_secure.audit.roster import Run
 from feddiff_secure.audit.verdict import StepFailedError, require
 from feddiff_secure.federation.context import model_hash
 from feddiff_secure.federation.local_model import LocalModel
-from feddiff_secure.model.weights_file import file_bytes, split_weights, widths_of
+from feddiff_secure.model.weights_file import (
+    ADAPTER,
+    adapter_size_of,
+    adapter_tensor,
+    file_bytes,
+    split_weights,
+    widths_of,
+)
 from feddiff_secure.transcript.files import read_bytes
 
 MODEL = "model.safetensors"
@@ -41,16 +48,16 @@ def check_derivation(directory: Path, run: Run, history: History, sums: Sequence
     for leaf, total in zip(history.rounds, sums, strict=True):
         key = leaf.key
         where = f"{key.phase} round {key.round_index}"
-        found = model_hash(model.query)
+        found = model_hash(model.query_for(key.phase))
         require(
             leaf.model == found,
             f"{where} was computed on model {leaf.model.hex()}, the sums before it give "
             f"{found.hex()}",
         )
         require(model.in_step(key.phase, key.round_index), f"{where} is out of step")
-        model.apply(run.plan.grid(key.phase).ring.from_ring(total))
+        model.apply(run.plan.grid(key.phase).ring.from_ring(total), key.phase)
     rounds = sum(leaf.key.phase == "train" for leaf in history.rounds)
-    derived = _file(history, model.model(rounds))
+    derived = _file(history, model.model(rounds), model.adapter)
     data = read_bytes(directory / MODEL, _MOST_BYTES)
     derived_hash = hashlib.sha256(derived).hexdigest()
     require(
@@ -72,13 +79,15 @@ def check_form(directory: Path, history: History) -> NDArray[np.float64]:
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise StepFailedError(f"{MODEL}: not safetensors: {error}") from None
     wanted = [f"weights.{modality}" for modality in widths_of(history.features.model)]
+    adapter = tensors.pop(ADAPTER, None)
     require(set(tensors) == set(wanted), f"{MODEL}: tensors {sorted(tensors)}, not {wanted}")
     for name in wanted:
         tensor = tensors[name]
         require(tensor.dtype == np.float64 and tensor.ndim == 2, f"{MODEL}: {name} is no matrix")
     require(len({len(tensors[name]) for name in wanted}) == 1, f"{MODEL}: rows differ")
     weights = np.concatenate([tensors[name] for name in wanted], axis=1)
-    require(_file(history, weights) == data, f"{MODEL} is not described as the log says")
+    derived = _file(history, weights, adapter)
+    require(derived == data, f"{MODEL} is not described as the log says")
     return weights
 
 
@@ -94,7 +103,9 @@ def check_signed(directory: Path, run: Run, history: History) -> int:
     return signed[found]
 
 
-def _file(history: History, weights: NDArray[np.float64]) -> bytes:
+def _file(
+    history: History, weights: NDArray[np.float64], adapter: NDArray[np.float64] | None
+) -> bytes:
     described = history.features.model
     widths = widths_of(described)
     require(
@@ -102,4 +113,10 @@ def _file(history: History, weights: NDArray[np.float64]) -> bytes:
         f"the feature map in the log has {sum(widths.values())} columns, the plan "
         f"{weights.shape[1]}",
     )
-    return file_bytes(split_weights(weights, widths), described)
+    size = adapter_size_of(described)
+    found = None if adapter is None else adapter.shape
+    require(
+        found == (None if size is None else (size,)),
+        f"the feature map in the log has an adapter of {size} numbers, the file {found}",
+    )
+    return file_bytes({**split_weights(weights, widths), **adapter_tensor(adapter)}, described)

@@ -26,7 +26,6 @@ from feddiff_crypto.jcs import jcs
 from feddiff_crypto.masking.adverts import Roster
 from feddiff_crypto.masking.messages import ConsistencySignature, SurvivorSet, UnmaskRequest
 from feddiff_crypto.tlog.note import Note
-from feddiff_secure.aggregation.centring import CENTRE_ROWS
 from feddiff_secure.audit.history import History
 from feddiff_secure.audit.message_forms import MessageForms, empty_vector
 from feddiff_secure.audit.passed import Direction, Evidence, Passed, Passing
@@ -106,8 +105,7 @@ class _Listing:
         key, plan = leaf.key, self._run.plan
         fields: Message = {"phase": key.phase, "round": key.round_index, "attempt": key.attempt}
         if plan.aggregation != "encrypted":
-            centred = key.phase == "train" and plan.blocks is not None
-            fields["weights"] = np.zeros((plan.classes + CENTRE_ROWS * centred, plan.features))
+            fields["weights"] = np.zeros(plan.query_shape(key.phase))
         return fields
 
     def _ready(self, leaf: RoundLeaf) -> Message:

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from feddiff_secure.config.adaptation import DP
 from feddiff_secure.config.load import check_keys
 from feddiff_secure.config.schema import CHOICES, RunConfig
 from feddiff_secure.data.folds import MOST_FOLDS
@@ -43,7 +44,8 @@ _RUN_KEYS: Final = frozenset(
     {
         "delta", "partition", "holds", "labels", "key_agreement", "rounding", "mechanism",
         "colluders", "dropouts", "nominal_tiles", "count_fraction", "centring", "mean_fraction",
-        "unit", "tile", "prior", "rounds", "sampling_rate", "clip",
+        "prior", "prior_rounds", "prior_fraction", "unit", "tile", "rounds", "sampling_rate",
+        "clip",
     }
 )  # fmt: skip
 
@@ -135,6 +137,12 @@ class Grid:
             if key not in _RUN_KEYS:
                 raise UsageError(f"[run]: key {key!r}", _not_common(key))
         check_keys(self.run, "[run]")
+        alone = [name for name in self.comparisons if name in {"alone", "centralised"}]
+        if self.run.get("prior") == DP and alone:
+            raise UsageError(
+                f"[run]: prior dp with comparisons {alone[0]}: one holder alone adapts no branch",
+                'give comparisons = [] or ["paper"], or leave out prior',
+            )
 
     def to_json(self) -> dict[str, Any]:
         """All fields; infinity is the text `inf`."""

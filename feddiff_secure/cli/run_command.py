@@ -189,7 +189,8 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
     prior: Annotated[
         str | None,
         typer.Option(
-            help="Diffusion branches: simulated (shipped), or a file or folder of public ones.",
+            help="Diffusion branches: simulated (shipped), dp (the HSI one adapted to the owners' "
+            "tiles within epsilon), or a file or folder of public ones.",
             rich_help_panel=_RUN,
         ),
     ] = None,

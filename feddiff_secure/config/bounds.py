@@ -14,6 +14,7 @@ from feddiff_secure.errors import UsageError
 MOST_OWNERS = 100
 MOST_ROUNDS = 10_000
 MOST_SPARE = 100
+MOST_PRIOR_ROUNDS = 1000
 MOST_TILE = 64
 LEAST_EPSILON = 0.01
 MOST_EPSILON = 100.0
@@ -62,6 +63,8 @@ BOUNDS: Mapping[str, Bounds] = MappingProxyType(
         "nominal_tiles": Bounds(1, 10**8),
         "count_fraction": Bounds(1e-4, COUNT_SHARE),
         "mean_fraction": Bounds(1e-4, 0.5),
+        "prior_rounds": Bounds(1, MOST_PRIOR_ROUNDS),
+        "prior_fraction": Bounds(1e-4, 0.5),
         "clip": Bounds(1e-3, 100.0),
         "tile": Bounds(1, MOST_TILE),
         "lifetime_epsilon": Bounds(LEAST_EPSILON, MOST_LIFETIME),

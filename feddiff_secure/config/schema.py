@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from feddiff_privacy.calibrate import COUNT_SHARE
 from feddiff_privacy.ledger.entries import is_holding_name
 from feddiff_privacy.mechanisms import Mechanism
+from feddiff_secure.config.adaptation import DP, check_adaptation
 from feddiff_secure.config.bounds import BOUNDS, check_bounds
 from feddiff_secure.config.holds import ALTERNATE, Held, parse_holds, repeat_holds
 from feddiff_secure.config.paper import check_paper
@@ -83,8 +84,11 @@ class RunConfig:
         unit: unit of privacy.
         tile: side of a tile in pixels; None for the default of the data's kind.
         profile: `private`, or `paper` for FedDiff as published.
-        prior: where the diffusion branches come from: `simulated`, the shipped ones, or the path of
-            a prior file or a folder of them, whose provenance must be public or simulated.
+        prior: where the diffusion branches come from: `simulated`, the shipped ones; `dp`, those
+            with the HSI branch adapted to the owners' tiles inside the budget; or the path of a
+            prior file or a folder of them, whose provenance must be public or simulated.
+        prior_rounds: R, rounds of that adaptation.
+        prior_fraction: part of the budget (of μ²) that the adaptation takes.
         rounds: T ≥ 1.
         spare_attempts: training attempts beyond T that the noise is calibrated for, so that an
             interrupted round can be redone without losing one.
@@ -127,6 +131,8 @@ class RunConfig:
     tile: int | None = None
     profile: Profile = "private"
     prior: str = "simulated"
+    prior_rounds: int = 8
+    prior_fraction: float = 0.05
     rounds: int = 60
     spare_attempts: int = 0
     sampling_rate: float = 1.0
@@ -143,14 +149,20 @@ class RunConfig:
         self._check_numbers()
         self._check_combinations()
         self._check_topology()
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        check_adaptation(values)
         if self.profile == "paper":
-            values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
             check_paper(values, {f.name: f.default for f in dataclasses.fields(self)})
 
     @property
     def is_private(self) -> bool:
         """Whether a finite ε was asked for."""
         return math.isfinite(self.epsilon)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the HSI branch is adapted to the owners' tiles."""
+        return self.prior == DP
 
     @property
     def noise_mode(self) -> Noise:
@@ -202,10 +214,11 @@ class RunConfig:
                     f"{name} {value} ({_NOT_YET[name][value]}) is not part of this version",
                     f"leave out --{name} for the default, {allowed[0]}",
                 )
-        if self.prior in {"", "dp"}:
+        if self.prior == "":
             raise UsageError(
-                f"prior {self.prior!r} is not part of this version",
-                "use simulated, the branches shipped with the package, or a path to public ones",
+                "prior is empty",
+                "use simulated, the branches shipped with the package; dp, which adapts one of "
+                "them; or a path to public ones",
             )
         if not is_holding_name(self.holding):
             raise UsageError(

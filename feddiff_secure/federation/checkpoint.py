@@ -4,7 +4,7 @@ Everything in it is public to the coordinator: the plan, the model that follows 
 sums, and how far the files of the log had grown. Nothing of a round under way is in it, because no
 secret of a round is ever on disk.
 
-    feddiff-secure run checkpoint 1 <SHA-256 of all that follows, hex>\n
+    feddiff-secure run checkpoint 2 <SHA-256 of all that follows, hex>\n
     safetensors: the arrays of `ModelState`; metadata `run`: RFC 8785 JSON of the other fields
 
 The file is replaced as a whole, so a reader finds the last state or the one before.
@@ -34,12 +34,12 @@ from feddiff_secure.federation.plan_fields import MOST_COORDINATES, MOST_ROUNDS,
 from feddiff_secure.transcript.growing_file import FileState
 from feddiff_secure.transcript.store import GROWING
 
-MAGIC: Final = b"feddiff-secure run checkpoint 1 "
+MAGIC: Final = b"feddiff-secure run checkpoint 2 "
 MAX_JSON_BYTES: Final = 2**20
 MAX_BYTES: Final = 4 * 8 * MOST_COORDINATES + 2 * MAX_JSON_BYTES  # four arrays, and the rest
 _MOST_SIZE: Final = 2**53 - 1
 _HINT: Final = "the run cannot go on; what its ledgers say stays charged"
-_FIELDS: Final = frozenset({"plan", "tiles", "round", "bytes_up", "files"})
+_FIELDS: Final = frozenset({"plan", "tiles", "round", "prior_round", "bytes_up", "files"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +60,10 @@ class RunCheckpoint:
 
     @property
     def completed(self) -> int:
-        """Releases completed: the count and the mean where there are any, and training rounds."""
+        """Releases completed: count and mean where there are any, and rounds."""
         counted = self.plan.nominal_tiles is None and self.model.tiles is not None
-        return counted + (CENTRE in self.model.arrays) + self.model.round_index
+        rounds = self.model.prior_rounds + self.model.round_index
+        return counted + (CENTRE in self.model.arrays) + rounds
 
     def to_bytes(self) -> bytes:
         """The file."""
@@ -70,6 +71,7 @@ class RunCheckpoint:
             "plan": self.plan.to_json().decode(),
             "tiles": self.model.tiles,
             "round": self.model.round_index,
+            "prior_round": self.model.prior_rounds,
             "bytes_up": self.bytes_up,
             "files": {
                 name: {"size": state.size, "sha256": state.sha256.hex()}
@@ -97,7 +99,8 @@ def parse_checkpoint(data: bytes) -> RunCheckpoint:
             raise DecodeError("checkpoint: its fields differ")
         plan = Plan.from_json(str(run["plan"]).encode())
         tiles = None if run["tiles"] is None else _integer(run, "tiles", MOST_TILES)
-        model = ModelState(tiles, _integer(run, "round", MOST_ROUNDS), arrays)
+        done = {name: _integer(run, name, MOST_ROUNDS) for name in ("round", "prior_round")}
+        model = ModelState(tiles, done["round"], arrays, done["prior_round"])
         return RunCheckpoint(plan, model, _integer(run, "bytes_up", _MOST_SIZE), _files(run))
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DecodeError(f"checkpoint: {str(error)[:120]}") from error

@@ -24,12 +24,13 @@ def attempt_context(
 ) -> RoundContext:
     """The context of an attempt for a model of this hash.
 
-    The count runs as round 0, the mean as round 1 and training round t as round t + 2, so no two
-    share a context.
+    The count runs as round 0, the mean as round 1, training round t as round t + 2 and round r of
+    the adapter as round T + r + 2, so no two share a context.
     """
+    first = len(_EARLY) + (plan.rounds if phase == "prior" else 0)
     return RoundContext(
         session=plan.session,
-        round_index=_EARLY.get(phase, round_index + len(_EARLY)),
+        round_index=_EARLY.get(phase, first + round_index),
         attempt=attempt,
         model_hash=model,
         config_hash=plan.digest(),

@@ -175,7 +175,7 @@ def entry_key(features: FeatureMap, tiles: TileSet) -> str:
     import torch  # noqa: PLC0415 - torch is loaded only where it is needed
 
     fixed: dict[str, Any] = {
-        "features": features.to_dict(),
+        "features": features.numbers(),
         "machine": platform.machine(),
         "numpy": np.__version__,
         "torch": torch.__version__,

@@ -24,10 +24,21 @@ _NOISE_NAMES = {"discrete_gaussian": "discrete Gaussian", "skellam": "Skellam"}
 def mechanism_in_words(plan: Plan) -> str:
     """One sentence on what a release is."""
     return (
-        "Per release: each tile's summed gradient is clipped to C (in the phase mean: the mean of "
-        "its features, to 1), an owner's sum is rounded to an "
+        f"Per release: each tile's summed gradient is clipped to C ({_other_values(plan)}), an "
+        "owner's sum is rounded to an "
         f"integer grid, every owner adds a share of {_NOISE_NAMES[plan.mechanism]} noise from the "
         "operating system's randomness, and the shares are summed."
+    )
+
+
+def _other_values(plan: Plan) -> str:
+    """What is clipped in the phases before training."""
+    mean = "in the phase mean: the mean of its features, to 1"
+    if plan.prior is None:
+        return mean
+    return (
+        f"{mean}; in the phase prior: its mean gradient of the diffusion loss, over all its pixels "
+        f"and the round's public draws of noise, to {plan.prior.clip:g}"
     )
 
 
@@ -71,12 +82,14 @@ def data_accesses(plan: Plan, priors: Sequence[str]) -> list[DataAccess]:
             private or not counted,
             "phase count" if counted else f"not read: {plan.nominal_tiles} is public",
         ),
+        *_prior_access(plan, private),
         *_mean_access(plan, private),
         DataAccess("scaling of sensor values", True, "not read: constants of the sensor"),
         DataAccess(
             "frozen features",
             True,
-            "not learnt from the owners: " + ("; ".join(priors) or "descriptors alone"),
+            f"not learnt from the owners{_but_adapted(plan)}: "
+            + ("; ".join(priors) or "descriptors alone"),
         ),
         DataAccess(
             "hyper-parameters (clip, rounds, step rule, kernel widths)",
@@ -88,6 +101,19 @@ def data_accesses(plan: Plan, priors: Sequence[str]) -> list[DataAccess]:
             "test metrics and maps", False, "computed without noise; they stay with the owner"
         ),
     ]
+
+
+def _prior_access(plan: Plan, private: bool) -> list[DataAccess]:
+    if plan.prior is None:
+        return []
+    what = "gradients of the diffusion loss at all tiles, labelled or not, every attempt"
+    return [DataAccess(what, private, "phase prior")]
+
+
+def _but_adapted(plan: Plan) -> str:
+    if plan.prior is None:
+        return ""
+    return f", but for the {plan.prior.size} numbers of the adapter (phase prior)"
 
 
 def _mean_access(plan: Plan, private: bool) -> list[DataAccess]:

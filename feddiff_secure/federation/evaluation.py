@@ -36,6 +36,11 @@ class Evaluated:
     test: Described
     mapped: list[Described]
 
+    def again(self, test: Described, owners: Sequence[Described]) -> Evaluated:
+        """The same tiles, described anew."""
+        tested = any(part is self.test for part in self.mapped)
+        return Evaluated(test, [*owners, test] if tested else list(owners))
+
 
 def describe_parts(
     features: FeatureMap, prepared: Prepared, progress: Progress, describer: Describer

@@ -17,6 +17,7 @@ from feddiff_secure.aggregation.centring import Block
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.tiles import TileBlock, TileSet
 from feddiff_secure.federation.progress import Progress
+from feddiff_secure.model.descriptors import pixels
 from feddiff_secure.model.psi import FeatureMap
 from feddiff_secure.model.rowwise import row_matmul
 
@@ -70,6 +71,17 @@ def _describe_block(features: FeatureMap, block: TileBlock, progress: Progress) 
     }
 
 
+def with_diffusion(features: FeatureMap, described: Described) -> Described:
+    """The same tiles with diffusion features of HSI by another map; all else is kept."""
+    parts: list[Descriptors] = []
+    for block, found in zip(described.tiles, described.parts, strict=True):
+        held = {modality: dict(sources) for modality, sources in found.items()}
+        if block.hsi is not None and "hsi" in held:
+            held["hsi"]["diffusion"] = features.hsi_diffusion(pixels(block.hsi))
+        parts.append(held)
+    return Described(described.tiles, tuple(parts))
+
+
 def part_of(described: Described, tiles: TileSet) -> Described:
     """What an owner of some of the tiles, and of some of their modalities, has computed itself.
 
@@ -99,6 +111,11 @@ def part_of(described: Described, tiles: TileSet) -> Described:
 def blocks_of(features: FeatureMap, config: RunConfig) -> tuple[Block, ...] | None:
     """The layout of ψ as a plan names it; None where no mean is released."""
     return tuple(Block(*columns) for columns in features.columns) if config.centring else None
+
+
+def adapter_of(features: FeatureMap) -> int | None:
+    """Numbers in the adapter as a plan names them; None where no branch is adapted."""
+    return None if features.adapter is None else len(features.adapter)
 
 
 def labelled_examples(features: FeatureMap, described: Described) -> TileExamples:

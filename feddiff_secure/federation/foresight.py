@@ -21,7 +21,7 @@ from feddiff_privacy.ledger.reading import read_ledger
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.tiles import TileSet
 from feddiff_secure.federation.adversaries import Adversary, adversaries
-from feddiff_secure.federation.examples import blocks_of, steps
+from feddiff_secure.federation.examples import adapter_of, blocks_of, steps
 from feddiff_secure.federation.ledgers import ledger_errors
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_making import make_plan
@@ -42,6 +42,7 @@ _PROBED_PIXELS = 1024  # described to time the rest: one step of `describe`
 _OWNER_ROUND = 6e-3  # keys, shares and signatures of one owner, one round
 _COORDINATE = 4e-8  # noise, rounding and masks, one coordinate of one owner
 _GRADIENT = 1.2e-9  # one product of the clipped gradient: labelled pixel × class × feature
+_GRADIENT_PASSES = 2.0  # a round of the adapter over the time of the descriptors
 _STATEMENT = 2.5  # accounting and its second opinion
 
 
@@ -115,6 +116,7 @@ def foresee(config: RunConfig) -> Foresight:
         features=sum(features.widths.values()),
         hsi_features=features.widths.get("hsi"),
         blocks=blocks_of(features, config),
+        adapter=adapter_of(features),
     )
     rows = [] if plan.epsilon is None else adversaries(plan, plan.events())
     planned = time.perf_counter() - began
@@ -144,9 +146,11 @@ def _estimate(plan: Plan, prepared: Prepared, features: FeatureMap) -> dict[str,
     labelled = sum(np.count_nonzero(block.label) for tiles in prepared.owners for block in tiles)
     size, owners = plan.classes * plan.features, len(plan.owners)
     a_round = owners * (_OWNER_ROUND + _COORDINATE * size) + _GRADIENT * labelled * size
+    described = pixels * _seconds_a_pixel(features, parts)
+    adapting = 0 if plan.prior is None else _GRADIENT_PASSES * plan.prior.rounds + 1
     return {
-        "features": pixels * _seconds_a_pixel(features, parts),
-        "rounds": plan.rounds * a_round,
+        "features": described,
+        "rounds": plan.rounds * a_round + adapting * described,
         "account": 0.0 if plan.epsilon is None else _STATEMENT,
     }
 

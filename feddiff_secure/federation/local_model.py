@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from feddiff_secure.aggregation.adapting import AdapterState, from_rows, to_rows
 from feddiff_secure.aggregation.centring import CENTRE_ROWS, folded, released_centre
 from feddiff_secure.aggregation.update import Iterates, UpdateRule
 from feddiff_secure.errors import UsageError
@@ -23,6 +24,7 @@ from feddiff_secure.federation.plan_making import check_room
 from feddiff_secure.federation.step_size import update_rule
 
 CENTRE = "centre"
+_ADAPTER = ("adapter", "adapter_average")
 _ITERATES = ("weights", "previous", "average")
 
 
@@ -34,12 +36,14 @@ class ModelState:
         tiles: the public number of tiles; None before it is known, and then there is no array.
         round_index: training rounds done.
         arrays: float64: `weights`, `previous`, `average`, each (K, D), and `centre`, (2, D), once
-            the mean is released.
+            the mean is released; where the plan adapts, `adapter` and `adapter_average`, (P,).
+        prior_rounds: rounds of the adapter done.
     """
 
     tiles: int | None
     round_index: int
     arrays: Mapping[str, NDArray[np.float64]]
+    prior_rounds: int = 0
 
 
 class LocalModel:
@@ -54,6 +58,7 @@ class LocalModel:
         self._origin = np.zeros((plan.classes, plan.features))
         self._iterates: Iterates | None = None
         self._centre: NDArray[np.float64] | None = None
+        self._adapter: AdapterState | None = None
         self.tiles: int | None = None
         """The public number of tiles: nominal, or released by the count."""
         if plan.nominal_tiles is not None:
@@ -61,36 +66,74 @@ class LocalModel:
 
     @property
     def query(self) -> NDArray[np.float64]:
-        """What the next release is computed on: weights, zeros before training, (K, D).
+        """What the next release is computed on, if none of the plan's is left out."""
+        return self.query_for("prior" if self._adapts else "train")
 
-        Once the mean of ψ is released two more rows follow: its mean and factor (`centring`).
+    def query_for(self, phase: str) -> NDArray[np.float64]:
+        """What the next release, of this phase, is computed on: weights, zeros before training.
+
+        (K, D). Once the mean of ψ is released two more rows follow: its mean and factor
+        (`centring`). Where the plan adapts, the last rows are the adapter (`adapting.to_rows`):
+        while it is adapted the last iterate, then the released one.
         """
-        weights = self._origin if self._iterates is None else self._iterates.query
-        return weights if self._centre is None else np.concatenate([weights, self._centre])
+        rows = [self._origin if self._iterates is None else self._iterates.query]
+        if self._centre is not None:
+            rows.append(self._centre)
+        if self._adapter is not None:
+            shown = self._adapter.values if phase == "prior" else self._adapter.average
+            rows.append(to_rows(shown, self._plan.features))
+        return np.concatenate(rows)
 
     def in_step(self, phase: str, round_index: int) -> bool:
         """Whether this owner has every sum that comes before a release."""
         if self._iterates is None:
             return phase == "count"
+        if phase == "prior":
+            return self._adapts and self._adapter_rounds == round_index
+        if self._adapter is not None and not self._adapter_rounds:
+            return False
         if self._awaits_mean:
             return phase == "mean"
         return phase == "train" and round_index == self._iterates.round_index
 
-    def apply(self, total: NDArray[np.int64]) -> None:
+    def apply(self, total: NDArray[np.int64], phase: str) -> None:
         """Take in the decoded sum of a release that was `in_step`.
 
         Raises:
             UsageError: the released number of tiles does not allow the plan.
         """
-        if self._iterates is None:
-            self._begin(released_tiles(self._plan, total))
-        elif self._awaits_mean:
-            plan = self._plan
+        plan = self._plan
+        if phase == "count" or self._iterates is None:
+            self._begin(released_tiles(plan, total))
+        elif phase == "prior":
+            assert self._adapter is not None
+            assert plan.prior is not None
+            noise = plan.total_noise("prior")
+            self._adapter = self._adapter.after(total, noise, plan.prior.rounds)
+        elif phase == "mean":
             assert plan.blocks is not None
             scale, noise = plan.grid("mean").scale, plan.total_noise("mean")
             self._centre = released_centre(total, plan.blocks, scale, noise)
         else:
             self._iterates.apply(total)
+
+    @property
+    def adapter(self) -> NDArray[np.float64] | None:
+        """The released adapter of the HSI branch, (P,); None where the plan has none."""
+        return None if self._adapter is None else self._adapter.average
+
+    @property
+    def _adapter_rounds(self) -> int:
+        return 0 if self._adapter is None else self._adapter.rounds
+
+    @property
+    def _adapts(self) -> bool:
+        """Whether the adapter may change yet: neither is it done, nor is anything after it."""
+        prior, iterates = self._plan.prior, self._iterates
+        if prior is None or iterates is None:
+            return False
+        begun = self._centre is not None or iterates.round_index > 0
+        return not begun and self._adapter_rounds < prior.rounds
 
     @property
     def _awaits_mean(self) -> bool:
@@ -135,8 +178,10 @@ class LocalModel:
         if self._iterates is None:
             return ModelState(None, 0, {})
         centre = {} if self._centre is None else {CENTRE: self._centre}
-        arrays = {**self._iterates.arrays(), **centre}
-        return ModelState(self.tiles, self._iterates.round_index, arrays)
+        state = self._adapter
+        adapter = {} if state is None else dict(zip(_ADAPTER, state.arrays, strict=True))
+        arrays = {**self._iterates.arrays(), **centre, **adapter}
+        return ModelState(self.tiles, self._iterates.round_index, arrays, self._adapter_rounds)
 
     @classmethod
     def restored(cls, plan: Plan, state: ModelState) -> LocalModel:
@@ -152,6 +197,9 @@ class LocalModel:
             return model
         model._begin(state.tiles)
         model._centre = state.arrays.get(CENTRE)
+        if plan.prior is not None:
+            values, average = (state.arrays[name] for name in _ADAPTER)
+            model._adapter = AdapterState(state.prior_rounds, values, average)
         rule = update_rule(plan, state.tiles)
         model._iterates = Iterates.restored(rule, state.round_index, state.arrays)
         return model
@@ -165,6 +213,8 @@ class LocalModel:
             )
         self.tiles = tiles
         self._iterates = Iterates(update_rule(self._plan, tiles), self._origin)
+        if self._plan.prior is not None:
+            self._adapter = AdapterState.begun(self._plan.prior.size)
 
 
 def _check_state(plan: Plan, state: ModelState) -> None:
@@ -173,7 +223,13 @@ def _check_state(plan: Plan, state: ModelState) -> None:
         raise ValueError(f"round {state.round_index} of {plan.rounds}")
     if plan.nominal_tiles is not None and state.tiles != plan.nominal_tiles:
         raise ValueError(f"{state.tiles} tiles, the plan has {plan.nominal_tiles}")
-    wanted = dict.fromkeys(_ITERATES, (plan.classes, plan.features)) if state.tiles else {}
+    most = 0 if plan.prior is None else plan.prior.rounds
+    if not 0 <= state.prior_rounds <= most:
+        raise ValueError(f"round {state.prior_rounds} of {most} of the adapter")
+    wanted: dict[str, tuple[int, ...]] = {}
+    if state.tiles:
+        wanted |= dict.fromkeys(_ITERATES, (plan.classes, plan.features))
+        wanted |= {} if plan.prior is None else dict.fromkeys(_ADAPTER, (plan.prior.size,))
     if CENTRE in state.arrays and plan.blocks is not None and state.tiles is not None:
         wanted[CENTRE] = (CENTRE_ROWS, plan.features)
     if state.arrays.keys() != wanted.keys():
@@ -186,12 +242,32 @@ def _check_state(plan: Plan, state: ModelState) -> None:
             raise ValueError(f"{name} is {array.dtype} {array.shape}, not finite float64 {shape}")
 
 
-def split_query(
-    query: NDArray[np.float64], classes: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """The weights (K, D) of what a round is computed on, and the centre (2, D) if it has one."""
-    centre = query[classes:]
-    return query[:classes], centre if len(centre) == CENTRE_ROWS else None
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """What a release is computed on.
+
+    Attributes:
+        weights: (K, D). centre: (2, D), once the mean is released. adapter: (P,), in a plan with
+            one, after the count.
+    """
+
+    weights: NDArray[np.float64]
+    centre: NDArray[np.float64] | None
+    adapter: NDArray[np.float64] | None
+
+
+def split_query(query: NDArray[np.float64], plan: Plan) -> Query:
+    """The parts of what a release after the count is computed on.
+
+    Raises:
+        ValueError: the rows of the adapter hold more than it.
+    """
+    weights, rest = query[: plan.classes], query[plan.classes :]
+    adapter = None
+    if plan.prior is not None:
+        place = len(rest) - plan.adapter_rows
+        rest, adapter = rest[:place], from_rows(rest[place:], plan.prior.size)
+    return Query(weights, rest if len(rest) == CENTRE_ROWS else None, adapter)
 
 
 def released_tiles(plan: Plan, total: NDArray[np.int64]) -> int:

@@ -12,7 +12,6 @@ from feddiff_crypto.encoding import Value
 from feddiff_crypto.errors import CryptoError, HybridUnavailableError
 from feddiff_crypto.keys import Registry
 from feddiff_privacy.errors import PrivacyError
-from feddiff_secure.aggregation.centring import CENTRE_ROWS
 from feddiff_secure.federation.context import WEIGHTS_DTYPE
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_check import check_plan
@@ -91,10 +90,8 @@ def query_of(message: Message, plan: Plan, phase: str) -> NDArray[np.float64]:
         RefusalError: not a finite array of the plan's shape.
     """
     weights = message.get("weights")
-    centred = phase == "train" and plan.blocks is not None
-    shape = (plan.classes + CENTRE_ROWS * centred, plan.features)
     if not isinstance(weights, np.ndarray) or weights.dtype != WEIGHTS_DTYPE:
         raise RefusalError("weights_refused")
-    if weights.shape != shape or not np.isfinite(weights).all():
+    if weights.shape != plan.query_shape(phase) or not np.isfinite(weights).all():
         raise RefusalError("weights_refused")
     return weights

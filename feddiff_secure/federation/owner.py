@@ -36,14 +36,13 @@ from feddiff_crypto.keys import IdentityKey, Registry
 from feddiff_crypto.masking.context import RoundContext
 from feddiff_crypto.masking.owner import OwnerStart
 from feddiff_crypto.randomness import SecureRandom
-from feddiff_privacy.clipping import TileExamples, clipped_mean_sum, clipped_sum
+from feddiff_privacy.clipping import TileExamples
 from feddiff_privacy.ledger.ledger import AttemptLedger
-from feddiff_secure.aggregation.centring import centred
 from feddiff_secure.aggregation.contribution import contribution
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.account import Account
 from feddiff_secure.federation.context import model_hash, round_context
-from feddiff_secure.federation.local_model import LocalModel, split_query
+from feddiff_secure.federation.local_model import LocalModel
 from feddiff_secure.federation.log_view import LogView, last_word
 from feddiff_secure.federation.node import (
     RefusalError,
@@ -53,6 +52,8 @@ from feddiff_secure.federation.node import (
     take,
 )
 from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.prior_phase import AdaptableTiles
+from feddiff_secure.federation.private_values import PrivateValues
 from feddiff_secure.federation.protocol_walk import ProtocolWalk
 from feddiff_secure.transcript.leaves import AttemptKey
 from feddiff_secure.transcript.sent_file import SentStore
@@ -88,6 +89,7 @@ class Owner:
         gate: asked before a checked plan is reserved; raises `RefusalError` for one that its people
             do not want. None asks nobody.
         sent: where it remembers what it sent last, for a process after this one.
+        adaptable: all its tiles, for plans that adapt a branch; None refuses such plans.
     """
 
     def __init__(
@@ -103,12 +105,12 @@ class Owner:
         witness: OwnerWitness | None = None,
         gate: Callable[[Plan], None] | None = None,
         sent: SentStore | None = None,
+        adaptable: AdaptableTiles | None = None,
     ) -> None:
         self.name = name
         self.saturated = 0.0
         """Fraction of coordinates of the last vector that hit the public bound. Private."""
-        self._examples = examples
-        self._centred: tuple[bytes, TileExamples] | None = None
+        self._values = PrivateValues(examples, adaptable)
         self._identity = identity
         self._registry = registry
         self._random = random
@@ -163,13 +165,7 @@ class Owner:
 
     def _accept_plan(self, message: Message) -> Message:
         plan = self._offered(message)
-        if plan.features != self._examples.features.shape[1]:
-            raise RefusalError("features_refused")
-        if plan.holdings is not None:
-            # The plan may leave this owner without noise in columns that it does not hold.
-            missing = ~plan.holdings.held(self.name)
-            if self._examples.features[:, missing].any():
-                raise RefusalError("holds_refused")
+        self._values.check(plan, self.name)
         if plan.custodian is not None and (
             self._custodians is None or plan.custodian not in self._custodians.identities
         ):
@@ -220,7 +216,7 @@ class Owner:
         query = query_of(message, plan, phase) if self._local is None else self._local.query
         self._done.add((phase, *index))
         made = contribution(
-            self._value(plan, phase, query),
+            self._values.value(plan, (phase, index[0]), query, self._random),
             plan.grid(phase),
             coordinate_bound=plan.coordinate_bound(phase),
             share_std=plan.owner_noise(self.name, phase),
@@ -253,26 +249,6 @@ class Owner:
                 phase,
                 round_index,
             )
-
-    def _value(self, plan: Plan, phase: str, query: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The private value of a phase: its tiles' clipped gradients, mean ψ, or number."""
-        if phase == "count":
-            return np.array([float(self._examples.tiles)])
-        if phase == "mean":
-            return clipped_mean_sum(self._examples)
-        sampled = plan.sampler(phase).draw(self._examples.tiles, self._random)
-        weights, centre = split_query(query, plan.classes)
-        examples = self._examples if centre is None else self._centred_by(plan, centre)
-        return clipped_sum(examples, weights, plan.clip, sampled).ravel()
-
-    def _centred_by(self, plan: Plan, centre: NDArray[np.float64]) -> TileExamples:
-        """The examples with centred features; made once, as all rounds share one centre."""
-        assert plan.blocks is not None  # only such a plan has a centre
-        key = centre.tobytes()
-        if self._centred is None or self._centred[0] != key:
-            features = centred(self._examples.features, centre, plan.blocks)
-            self._centred = key, self._examples.with_features(features)
-        return self._centred[1]
 
     def _advertise(self, message: Message) -> Message:  # noqa: ARG002  # every step takes one
         plan, attempt = self._agreed(), self._begun()
@@ -325,7 +301,7 @@ class Owner:
         self._attempt = None
         assert self._local is not None  # an encrypted state comes of an encrypted plan
         try:
-            self._local.apply(plan.grid(attempt.phase).ring.from_ring(total))
+            self._local.apply(plan.grid(attempt.phase).ring.from_ring(total), attempt.phase)
         except UsageError as error:
             raise RefusalError("count_refused") from error
         return signature

@@ -23,10 +23,20 @@ from feddiff_crypto.masking.policy import Policy
 from feddiff_privacy.events import Event, NoisedSum, SkellamSum
 from feddiff_privacy.mechanisms import Mechanism
 from feddiff_privacy.sampling import TileSampler
-from feddiff_secure.aggregation.centring import Block
-from feddiff_secure.aggregation.grid import ReleaseGrid, count_grid, gradient_grid, mean_grid
+from feddiff_secure.aggregation.adapting import Adaptation
+from feddiff_secure.aggregation.centring import CENTRE_ROWS, Block
+from feddiff_secure.aggregation.grid import (
+    ReleaseGrid,
+    adapter_grid,
+    count_grid,
+    gradient_grid,
+    mean_grid,
+)
 from feddiff_secure.federation.holdings import Holdings
 from feddiff_secure.federation.plan_fields import check_fields
+
+_OF_ALL_OWNERS = frozenset({"count", "prior"})
+"""Phases to whose every coordinate every owner adds a noise share, whatever it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,7 @@ class Plan:
             there is none.
         nominal_tiles: the public number of tiles; None where it is counted.
         blocks: the layout of ψ, where its mean is released; else None.
+        prior: how the HSI branch is adapted; None where it stays as it is.
     """
 
     session: str
@@ -98,6 +109,7 @@ class Plan:
     mean_share_std: float | None
     nominal_tiles: int | None
     blocks: tuple[Block, ...] | None
+    prior: Adaptation | None = None
 
     @property
     def policy(self) -> Policy:
@@ -148,14 +160,17 @@ class Plan:
         return math.sqrt(len(self.owners) / self.calibrated_shares)
 
     def grid(self, phase: str) -> ReleaseGrid:
-        """Grid of a phase, `count`, `mean` or `train`."""
+        """Grid of a phase, `count`, `prior`, `mean` or `train`."""
         if phase == "count":
             return count_grid(self.ring_bits)
+        if phase == "prior" and self.prior is not None:
+            return adapter_grid(self.prior.clip, self.prior.size, self.ring_bits)
         return mean_grid(self.features, self.ring_bits) if phase == "mean" else self.train_grid
 
     def share(self, phase: str) -> float:
         """Standard deviation of one owner's noise share in a phase, grid units."""
-        early = {"count": self.count_share_std, "mean": self.mean_share_std}
+        prior = None if self.prior is None else self.prior.share_std
+        early = {"count": self.count_share_std, "prior": prior, "mean": self.mean_share_std}
         return (early[phase] or 0.0) if phase in early else self.train_share_std
 
     def sole_std(self, phase: str) -> float:
@@ -166,8 +181,12 @@ class Plan:
         return self.share(phase) * math.sqrt(self.calibrated_shares)
 
     def owner_noise(self, owner: str, phase: str) -> float | NDArray[np.float64]:
-        """Standard deviation of one owner's noise in a phase: one, or one a coordinate."""
-        if phase == "count" or self.holdings is None:
+        """Standard deviation of one owner's noise in a phase: one, or one a coordinate.
+
+        Count and adapter have no columns of a modality: all owners add their share to all of it,
+        those without HSI too.
+        """
+        if phase in _OF_ALL_OWNERS or self.holdings is None:
             return self.share(phase)
         columns = self.holdings.noise(owner, self.share(phase), self.sole_std(phase))
         rows = 1 if phase == "mean" else self.classes  # the module (K, D), flattened
@@ -192,7 +211,7 @@ class Plan:
             return list(events)
         return [
             event
-            if event.phase == "count"
+            if event.phase in _OF_ALL_OWNERS
             else replace(
                 event,
                 share_std=min(event.share_std, self.sole_std(event.phase) / math.sqrt(shares)),
@@ -228,18 +247,35 @@ class Plan:
     def most_attempts(self, phase: str) -> int:
         """Attempts of a phase that the plan's ε accounts for; an owner answers no more.
 
-        Count and mean have one: a second would double their part of ε. Without noise there is no ε
-        to share out, and they have the spare attempts too.
+        Before training that is one a round: a second would double its part of ε. Without noise
+        there is no ε to share out, and those phases have the spare attempts too.
         """
-        early = 1 if self.epsilon is not None else 1 + self.attempts - self.rounds
-        most = dict.fromkeys(self.phases, early) | {"train": self.attempts}
-        return most.get(phase, 0)
+        if phase == "train":
+            return self.attempts
+        spare = 0 if self.epsilon is not None else self.attempts - self.rounds
+        return self.phases[phase] + spare if phase in self.phases else 0
 
     @property
     def phases(self) -> dict[str, int]:
         """The plan's phases in their order, and the rounds of each."""
-        early = {"count": self.nominal_tiles is None, "mean": self.blocks is not None}
-        return {phase: 1 for phase, there in early.items() if there} | {"train": self.rounds}
+        rounds = {
+            "count": int(self.nominal_tiles is None),
+            "prior": 0 if self.prior is None else self.prior.rounds,
+            "mean": int(self.blocks is not None),
+            "train": self.rounds,
+        }
+        return {phase: number for phase, number in rounds.items() if number}
+
+    @property
+    def adapter_rows(self) -> int:
+        """Rows of D that the adapter takes in what a release is computed on."""
+        return 0 if self.prior is None else -(-self.prior.size // self.features)
+
+    def query_shape(self, phase: str) -> tuple[int, int]:
+        """Shape of what a release of a phase is computed on: weights, centre, adapter."""
+        centred = phase == "train" and self.blocks is not None
+        adapted = 0 if phase == "count" else self.adapter_rows
+        return self.classes + CENTRE_ROWS * centred + adapted, self.features
 
     def allows(self, phase: str, round_index: int, attempt: int) -> bool:
         """Whether the plan has such a round and attempt."""
@@ -255,6 +291,7 @@ class Plan:
             "owners": list(self.owners),
             "holds": None if self.holds is None else list(self.holds),
             "blocks": None if self.blocks is None else [asdict(block) for block in self.blocks],
+            "prior": None if self.prior is None else asdict(self.prior),
         }
         return rfc8785.dumps({**asdict(self), **lists})
 
@@ -274,9 +311,9 @@ class Plan:
         holds = None if fields["holds"] is None else tuple(fields["holds"])
         made = fields["blocks"]
         blocks = None if made is None else tuple(Block(**block) for block in made)
-        plan = cls(
-            **{**fields, "owners": tuple(fields["owners"]), "holds": holds, "blocks": blocks}
-        )
+        prior = None if fields["prior"] is None else Adaptation(**fields["prior"])
+        lists = {"owners": tuple(fields["owners"]), "holds": holds, "blocks": blocks}
+        plan = cls(**{**fields, **lists, "prior": prior})
         if plan.to_json() != data:
             raise ValueError("not a plan: its JSON is not canonical")
         return plan

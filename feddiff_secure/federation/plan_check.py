@@ -4,8 +4,8 @@
 2. Noise and aggregation fit each other: single updates are never shown with a share of noise.
 3. The grid is the one whose sensitivity was proven.
 4. An encrypted plan is one for which sums are exact; only such a plan names a custodian.
-5. The count of tiles and the mean of ψ, where there are any, are noised, and the layout of ψ is
-   one.
+5. The count of tiles, the adapter and the mean of ψ, where there are any, are noised, and the
+   layout of ψ is one; an adapter comes with neither encrypted sums nor split.
 6. Keys are agreed on only where there are masks, in a way that this machine has.
 7. Who holds what is said for every owner, with a holder of each modality; what a single holder
    adds follows from the noise share and needs no number of its own.
@@ -47,6 +47,7 @@ def check_plan(plan: Plan) -> None:
     if (plan.count_share_std is None) == (plan.nominal_tiles is None):  # 5
         raise ValueError("tiles are either counted or nominal")
     _check_mean(plan)
+    _check_prior(plan)
     _check_holdings(plan)  # 7
     if plan.epsilon is None:
         return
@@ -83,6 +84,16 @@ def _check_mean(plan: Plan) -> None:
     hsi = sum(block.columns for block in plan.blocks if block.modality == "hsi")
     if plan.hsi_features is not None and hsi != plan.hsi_features:
         raise ValueError(f"{hsi} columns of HSI in the blocks, not {plan.hsi_features}")
+
+
+def _check_prior(plan: Plan) -> None:
+    """Step 5, of the adapter."""
+    if plan.prior is None:
+        return
+    if plan.aggregation == "encrypted" or plan.topology == "split":
+        raise ValueError(f"an adapter with {plan.aggregation} sums, topology {plan.topology}")
+    if plan.epsilon is not None and plan.prior.share_std < LEAST_STD:
+        raise ValueError(f"prior share {plan.prior.share_std} is below {LEAST_STD}")
 
 
 def _check_holdings(plan: Plan) -> None:

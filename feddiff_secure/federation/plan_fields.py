@@ -13,6 +13,7 @@ from feddiff_crypto.fixedpoint import RING_BITS
 from feddiff_crypto.hybrid import KeyAgreement
 from feddiff_crypto.keys import is_party_name
 from feddiff_crypto.masking.policy import MAX_OWNERS
+from feddiff_secure.aggregation.adapting import MOST_SIZE
 from feddiff_secure.config.bounds import MOST_SPARE
 from feddiff_secure.config.holds import HELD
 
@@ -91,6 +92,22 @@ def _blocks(value: object) -> bool:
     )
 
 
+_PRIOR: dict[str, Check] = {
+    "size": _integer(1, MOST_SIZE),
+    "rounds": _integer(1, MOST_ROUNDS),
+    "clip": _number(1e-6, 1e6),
+    "share_std": _number(0, 2.0**29),
+}
+
+
+def _prior(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == set(_PRIOR)
+        and all(check(value[name]) for name, check in _PRIOR.items())
+    )
+
+
 FIELDS: dict[str, Check] = {
     "session": _hex(32),
     "config_digest": _hex(64),
@@ -123,6 +140,7 @@ FIELDS: dict[str, Check] = {
     "mean_share_std": _or_none(_number(0, 2.0**29)),
     "nominal_tiles": _or_none(_integer(1, MOST_TILES)),
     "blocks": _or_none(_blocks),
+    "prior": _or_none(_prior),
 }
 
 

@@ -8,6 +8,7 @@ from feddiff_crypto.errors import PolicyError
 from feddiff_privacy.calibrate import calibrate, count_noise_multiplier, phase_noise_multiplier
 from feddiff_privacy.errors import PrivacyError
 from feddiff_privacy.noise import LEAST_STD, share_std
+from feddiff_secure.aggregation.adapting import CLIP, Adaptation
 from feddiff_secure.aggregation.centring import Block
 from feddiff_secure.aggregation.grid import gradient_grid
 from feddiff_secure.config.bounds import MOST_SPARE
@@ -30,6 +31,7 @@ def make_plan(
     features: int,
     hsi_features: int | None = None,
     blocks: tuple[Block, ...] | None = None,
+    adapter: int | None = None,
 ) -> Plan:
     """Calibrate the noise and fix every public number.
 
@@ -43,6 +45,7 @@ def make_plan(
         hsi_features: how many of them, the first, are HSI's; only where owners differ in what they
             hold.
         blocks: the layout of ψ; None releases no mean.
+        adapter: P, numbers in the adapter of the HSI branch; None adapts nothing.
 
     Raises:
         UsageError: a topology that does not fit the owners or the data; owners, dropouts and
@@ -86,6 +89,7 @@ def make_plan(
         mean_share_std=None if blocks is None else 0.0,
         nominal_tiles=config.nominal_tiles,
         blocks=blocks,
+        prior=None if adapter is None else Adaptation(adapter, config.prior_rounds, CLIP, 0.0),
     )
     try:
         draft.policy  # noqa: B018  # refuses numbers that leave no honest share
@@ -109,6 +113,11 @@ def _with_noise(draft: Plan, config: RunConfig) -> Plan:
         alone = count_noise_multiplier(target, draft.delta, config.count_fraction)
         count = share_std(alone, shares)
         draft = replace(draft, count_share_std=max(LEAST_STD, count))
+    if draft.prior is not None:
+        a_round = config.prior_fraction / draft.prior.rounds  # of μ², which adds up over rounds
+        alone = phase_noise_multiplier(target, draft.delta, a_round)
+        share = max(LEAST_STD, share_std(alone * draft.grid("prior").sensitivity, shares))
+        draft = replace(draft, prior=replace(draft.prior, share_std=share))
     if draft.mean_share_std is not None:
         alone = phase_noise_multiplier(target, draft.delta, config.mean_fraction)
         mean = share_std(alone * draft.grid("mean").sensitivity, shares)

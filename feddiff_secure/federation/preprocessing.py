@@ -14,7 +14,7 @@ from feddiff_privacy.provenance import (
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.layout import SensorLayout
 from feddiff_secure.errors import UsageError
-from feddiff_secure.model.psi import FrozenNetwork
+from feddiff_secure.model.frozen_network import FrozenNetwork
 
 
 def preprocessing(layout: SensorLayout, networks: Sequence[FrozenNetwork]) -> list[Step]:

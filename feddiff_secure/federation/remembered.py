@@ -29,7 +29,7 @@ class Remembered:
 
     def __call__(self, features: FeatureMap, tiles: TileSet, progress: Progress) -> Described:
         """The descriptors of every pixel of every tile."""
-        described = features.to_dict()
+        described = features.numbers()
         described.pop("seed")  # descriptors come before the projections
         described["parts"] = [(part["modality"], part["source"]) for part in described["parts"]]
         key = json.dumps(described, sort_keys=True).encode()

@@ -33,14 +33,17 @@ from feddiff_secure.federation.evaluation import (
 from feddiff_secure.federation.examples import (
     Described,
     Describer,
+    adapter_of,
     blocks_of,
     describe,
     labelled_examples,
+    with_diffusion,
 )
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_making import make_plan
 from feddiff_secure.federation.prepare import Prepared, Splitter, prepare
 from feddiff_secure.federation.preprocessing import check_preprocessing
+from feddiff_secure.federation.prior_phase import AdaptableTiles
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.resume_folder import ResumeFolder
 from feddiff_secure.federation.second_opinion import second_opinion
@@ -61,10 +64,12 @@ def default_features(config: RunConfig, layout: SensorLayout, tile: int) -> Feat
     """The ψ of every run that is not a comparison.
 
     Raises:
-        DataError: a prior that is missing or damaged.
+        DataError: a prior that is missing or damaged, or `dp` for data without HSI.
     """
     priors = chosen_priors(config.prior)
-    return FeatureMap.public(layout, tile=tile, seed=config.seed, priors=priors)
+    return FeatureMap.public(
+        layout, tile=tile, seed=config.seed, priors=priors, adapts=config.adapts
+    )
 
 
 @dataclass(slots=True)
@@ -161,12 +166,14 @@ def simulate(
     described, tested = describe_parts(features, prepared, progress, describer)
     clock.lap("features")
 
+    adaptable = [AdaptableTiles(features, part) for part in described] if config.adapts else []
     job = RoundsJob(
         config=config,
         plan=plan,
         prepared=prepared,
         public=_public(features, prepared),
         examples=_examples(features, described),
+        adaptable=adaptable,
         ledgers=ledgers,
         directory=directory,
         saved=saved,
@@ -174,6 +181,10 @@ def simulate(
     rounds = secure_rounds(job, log=log, progress=progress)
     trained = rounds.trained
     clock.lap("rounds")
+    if trained.adapter is not None:
+        features = features.with_adapter(trained.adapter)
+        parts = [owner.described(trained.adapter) for owner in adaptable]
+        tested = tested.again(with_diffusion(features, tested.test), parts)
     model = Model(features, trained.weights, prepared.dataset.classes)
     test_true, test_predicted = tested_labels(model, tested.test)
     maps = painted(model, tested.mapped)
@@ -216,6 +227,7 @@ def _plan(config: RunConfig, prepared: Prepared, features: FeatureMap) -> Plan:
         features=sum(features.widths.values()),
         hsi_features=features.widths.get("hsi"),
         blocks=blocks_of(features, config),
+        adapter=adapter_of(features),
     )
 
 

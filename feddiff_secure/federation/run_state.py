@@ -71,7 +71,8 @@ class RunState:
         except (ValueError, KeyError) as error:
             raise DataError(f"checkpoint: {error}", _HINT) from error
         due = course.next
-        if checkpoint.model.round_index != course.done["train"] or (
+        done = (checkpoint.model.prior_rounds, checkpoint.model.round_index)
+        if done != (course.done["prior"], course.done["train"]) or (
             due is not None and not model.in_step(due.phase, due.round_index)
         ):
             raise DataError("checkpoint: its model is not after the releases of the log", _HINT)

@@ -25,6 +25,7 @@ from feddiff_secure.federation.ledgers import (
 )
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.prepare import Prepared
+from feddiff_secure.federation.prior_phase import AdaptableTiles
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.resume_folder import ResumeFolder
 from feddiff_secure.federation.run_state import RunState
@@ -45,6 +46,7 @@ class RoundsJob:
         ledgers: folder of the owners' ledgers.
         directory: of the run; None for no transcript.
         saved: the checkpoint to go on from; None for a new run.
+        adaptable: all the owners' tiles, where the plan adapts a branch; else empty.
     """
 
     config: RunConfig
@@ -55,6 +57,7 @@ class RoundsJob:
     ledgers: Path
     directory: Path | None
     saved: RunCheckpoint | None
+    adaptable: Sequence[AdaptableTiles] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +131,7 @@ def _rounds(
         witness_stores(job.config, job.ledgers, kept_by),
         keys=keys,
         sent_store=(lambda _owner: None) if folder is None else folder.sent,
+        adaptable=job.adaptable,
     )
     transcript = _transcript(job, federation)
     state = (

@@ -16,6 +16,7 @@ from feddiff_secure.federation.custodian import CustodianIdentity, CustodianNode
 from feddiff_secure.federation.encrypted_training import delivered_model, train_encrypted
 from feddiff_secure.federation.owner import Owner
 from feddiff_secure.federation.plan import Plan
+from feddiff_secure.federation.prior_phase import AdaptableTiles
 from feddiff_secure.federation.progress import Progress
 from feddiff_secure.federation.run_state import RunState
 from feddiff_secure.federation.training import RoundLog, Trained, train
@@ -56,6 +57,7 @@ class Federation:
         *,
         keys: Mapping[str, IdentityKey] | None = None,
         sent_store: Callable[[str], SentStore | None] = lambda _owner: None,
+        adaptable: Sequence[AdaptableTiles] = (),
     ) -> Self:
         """Owners and, where the plan names one, a custodian.
 
@@ -66,6 +68,7 @@ class Federation:
             witness_store: owner → where it keeps the last checkpoint it cosigned.
             keys: identities of owners and coordinator; None makes new ones.
             sent_store: owner → where it keeps what it sent last; None for nowhere.
+            adaptable: all the owners' tiles, where the plan adapts a branch; else empty.
         """
         if keys is None:
             parties = (COORDINATOR, *plan.owners)
@@ -78,6 +81,7 @@ class Federation:
             custodians = Registry({plan.custodian: key.public})
             who = CustodianIdentity(plan.custodian, key, registry)
             others = {plan.custodian: CustodianNode(who, SecureRandom())}
+        every_tile = adaptable or (None,) * len(plan.owners)
         owners = [
             Owner(
                 name,
@@ -91,8 +95,9 @@ class Federation:
                     name, identities[name], registry, coordinator.public, witness_store(name)
                 ),
                 sent=sent_store(name),
+                adaptable=every,
             )
-            for name, part in zip(plan.owners, examples, strict=True)
+            for name, part, every in zip(plan.owners, examples, every_tile, strict=True)
         ]
         exchange = InProcessExchange({o.name: o for o in owners}, others)
         return cls(owners, registry, exchange, coordinator, custodians)

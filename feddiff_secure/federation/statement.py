@@ -132,7 +132,7 @@ def _assumptions(plan: Plan, priors: Sequence[str]) -> list[str]:
             "Neighbouring data sets differ in one tile of one owner. Ground held by k owners is "
             "released k times (table of ground in several tiles)."
         ),
-        *(f"Frozen features saw no owner's data: {text}" for text in priors),
+        *(f"{_saw_nothing(plan)}: {text}" for text in priors),
     ]
     if plan.aggregation == "encrypted":
         who = "a custodian" if plan.custodian else "the owners"
@@ -148,6 +148,12 @@ def _assumptions(plan: Plan, priors: Sequence[str]) -> list[str]:
     if plan.nominal_tiles is not None:
         lines.append(f"The number of tiles, {plan.nominal_tiles}, is public by declaration.")
     return lines
+
+
+def _saw_nothing(plan: Plan) -> str:
+    if plan.prior is None:
+        return "Frozen features saw no owner's data"
+    return "No network saw an owner's data before this run"
 
 
 def _not_covered(config: RunConfig, plan: Plan, deployment: str = SIMULATED) -> list[str]:

@@ -1,4 +1,4 @@
-"""The coordinator's side of a whole run: agree on the plan, count, T secure rounds, model."""
+"""The coordinator's side of a whole run: agree on the plan, all its secure rounds, model."""
 
 from __future__ import annotations
 
@@ -37,12 +37,14 @@ class Trained:
         tiles: the public number of tiles that was the denominator.
         events: what was released, aborted attempts included.
         rule: the update constants.
+        adapter: of the HSI branch that W is to be used with, (P,); None for the branch as it was.
     """
 
     weights: NDArray[np.float64]
     tiles: int
     events: list[Event]
     rule: UpdateRule
+    adapter: NDArray[np.float64] | None = None
 
 
 def train(
@@ -83,7 +85,7 @@ def train(
         check_count(plan.nominal_tiles)
     progress.advance(state.course.done["train"])
     while (due := state.course.next) is not None:
-        attempt = Attempt(due.phase, due.round_index, due.attempt, state.model.query)
+        attempt = Attempt(due.phase, due.round_index, due.attempt, state.model.query_for(due.phase))
         on_total = _taking(state, due, check_count, log)
         total = secure_sum(exchange, registry, plan, attempt, transcript, on_total=on_total)
         if due.phase == "train":
@@ -95,7 +97,8 @@ def train(
         transcript.end(events)
     model = state.model
     assert model.tiles is not None  # every plan that is finished knows it
-    return Trained(model.model(state.course.done["train"]), model.tiles, events, model.rule)
+    weights = model.model(state.course.done["train"])
+    return Trained(weights, model.tiles, events, model.rule, model.adapter)
 
 
 def _take_up(exchange: Exchange, state: RunState, transcript: Transcription | None) -> None:
@@ -128,7 +131,7 @@ def _taking(
     def take(total: NDArray[np.int64]) -> None:
         if due.phase == "count":
             check_count(released_tiles(state.plan, total))
-        state.model.apply(total)
+        state.model.apply(total, due.phase)
         state.course.complete()
         state.bytes_up += state.sent() - sent
         log({**_fields(due), **_seen(state, due.phase, total, time.perf_counter() - began)})
@@ -149,5 +152,5 @@ def _seen(state: RunState, phase: str, total: NDArray[np.int64], seconds: float)
         return {"tiles": tiles}
     if phase == "mean":
         return {}
-    norm = float(np.linalg.norm(total / state.plan.scale))
+    norm = float(np.linalg.norm(total / state.plan.grid(phase).scale))
     return {"noised_gradient_norm": norm / tiles, "seconds": seconds}

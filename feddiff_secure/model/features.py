@@ -96,14 +96,14 @@ def _features(
 
     # One batch a thread and one thread a batch: faster than threads inside small operations,
     # and the order of every sum is that of a single thread on any machine.
-    with _one_thread_an_operation(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with one_thread_an_operation(), ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(run, range(0, signal.shape[0], batch)))
     nothing = np.empty((0, FEATURES), dtype=np.float32)
     return np.concatenate([nothing, *found])
 
 
 @contextmanager
-def _one_thread_an_operation() -> Iterator[None]:
+def one_thread_an_operation() -> Iterator[None]:
     """Keep torch from splitting an operation over threads; the setting is restored at the end."""
     import torch  # noqa: PLC0415
 

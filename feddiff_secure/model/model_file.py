@@ -1,8 +1,9 @@
 """The model file: all that prediction needs, and nothing that tells two equal models apart.
 
 `model.safetensors` holds one float64 tensor a modality, `weights.<modality>` of shape (K, D_m),
-and one metadata entry, `model`: the canonical JSON of the format's name, the class names and the
-public feature map (sensor layout, tile side, seeds, scales, digests of projections and priors).
+where the run adapted the HSI branch also `adapter.hsi` of shape (P,), and one metadata entry,
+`model`: the canonical JSON of the format's name, the class names and the public feature map (sensor
+layout, tile side, seeds, scales, digests of projections and priors, size of the adapter).
 It holds no time, no aggregation mode and no configuration digest, so equal models are equal
 files. (One entry, because the library writes several in no fixed order.)
 """
@@ -24,7 +25,7 @@ from feddiff_secure.model.described_tensors import (
 )
 from feddiff_secure.model.prior import FOLDER, chosen_priors
 from feddiff_secure.model.psi import FeatureMap
-from feddiff_secure.model.weights_file import file_bytes, split_weights
+from feddiff_secure.model.weights_file import adapter_tensor, file_bytes, split_weights
 
 FORMAT = "feddiff-secure model 1"
 MOST_BYTES = 1 << 28
@@ -50,6 +51,7 @@ class Model:
 def model_bytes(model: Model) -> bytes:
     """The content of the model file; equal models give equal bytes."""
     tensors = split_weights(model.weights, model.features.widths)
+    tensors |= adapter_tensor(model.features.adapter)
     return file_bytes(tensors, description(model.features, model.classes))
 
 
@@ -78,6 +80,10 @@ def load_model(path: Path) -> Model:
     kept = path.with_name(FOLDER)
     priors = chosen_priors(kept) if kept.is_dir() else {}
     features = FeatureMap.from_dict(described["features"], priors)
-    expected = {f"weights.{m}": (len(classes), width) for m, width in features.widths.items()}
+    weights = {f"weights.{m}": (len(classes), width) for m, width in features.widths.items()}
+    zeros = adapter_tensor(features.adapter)
+    expected = {**weights, **{name: values.shape for name, values in zeros.items()}}
     check_tensors(tensors, expected, np.float64, path, _HINT)
-    return Model(features, np.concatenate([tensors[name] for name in expected], axis=1), classes)
+    for name in zeros:
+        features = features.with_adapter(tensors[name])
+    return Model(features, np.concatenate([tensors[name] for name in weights], axis=1), classes)

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feddiff_secure.config.adaptation import DP
 from feddiff_secure.errors import DataError
 from feddiff_secure.model.branch_config import PRIOR_BRANCHES, BranchConfig
 
@@ -106,16 +107,17 @@ def load_prior(name_or_path: str | Path) -> Prior:
 
 
 def prior_files(choice: str | Path) -> dict[str, Path]:
-    """The files of a choice of prior, by modality; none for `simulated`, the shipped branches.
+    """The files of a choice of prior, by modality; none for the shipped branches.
 
     Args:
-        choice: `simulated`, a prior file, or a folder with `hsi.safetensors`, `lidar.safetensors`
-            or both; the modality that it lacks keeps the shipped branch.
+        choice: `simulated`, `dp` (which begins with the shipped branches), a prior file, or a
+            folder with `hsi.safetensors`, `lidar.safetensors` or both; the modality that it lacks
+            keeps the shipped branch.
 
     Raises:
         DataError: neither a prior file nor a folder with one.
     """
-    if choice == SIMULATED:
+    if choice in {SIMULATED, DP}:
         return {}
     path = Path(choice)
     if path.is_dir():
@@ -128,7 +130,7 @@ def prior_files(choice: str | Path) -> dict[str, Path]:
 
 
 def chosen_priors(choice: str | Path) -> dict[str, Prior]:
-    """The branches of a choice of prior, by modality; none for `simulated`.
+    """The branches of a choice of prior, by modality; none for the shipped ones.
 
     Raises:
         DataError: as `prior_files` and `load_prior`, or a file of the other modality.

@@ -10,9 +10,10 @@ the model file, and a map that is read back is checked against them before it is
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from feddiff_secure.data.layout import SensorLayout
 from feddiff_secure.errors import DataError
+from feddiff_secure.model.adapter import ADAPTED, adapted_prior, adapter_size
 from feddiff_secure.model.descriptors import (
     COEFFICIENTS,
     hsi_descriptor,
@@ -30,6 +32,7 @@ from feddiff_secure.model.descriptors import (
 )
 from feddiff_secure.model.embedding import OUTPUTS, SpectralEmbedding, shipped_embedding
 from feddiff_secure.model.features import FEATURES, hsi_features, lidar_features
+from feddiff_secure.model.frozen_network import FrozenNetwork, provenance_lines
 from feddiff_secure.model.gaps import filled
 from feddiff_secure.model.inputs import height_and_intensity
 from feddiff_secure.model.kernels import CONSTANT_SHARE, KERNELS, Columns, kinds_of, scale_of
@@ -44,7 +47,6 @@ Floats = npt.NDArray[np.float32]
 
 FORMAT = 3
 PART_FEATURES = 512  # random Fourier features a part
-
 
 VALID = "valid"
 """Beside the sources of a modality of which pixels are missing: which ones are there, (rows, 1)."""
@@ -80,19 +82,6 @@ class Part:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class FrozenNetwork:
-    """A network that ψ is computed with and that no run trains.
-
-    Attributes:
-        name: its kind and the beginning of its digest.
-        provenance: what its file says it was trained on.
-    """
-
-    name: str
-    provenance: str
-
-
 @dataclass(frozen=True)
 class FeatureMap:
     """The public map ψ of one sensor layout.
@@ -105,6 +94,8 @@ class FeatureMap:
             constant.
         priors: the branches the diffusion parts read, by modality.
         embedding: the public embedding of spectra; None where no part reads it.
+        adapter: (P,), what `priors["hsi"]` was adapted by (`adapter.py`); None for a map of a run
+            that adapts nothing.
     """
 
     layout: SensorLayout
@@ -113,6 +104,7 @@ class FeatureMap:
     parts: tuple[Part, ...]
     priors: Mapping[str, Prior] = field(default_factory=dict)
     embedding: SpectralEmbedding | None = None
+    adapter: npt.NDArray[np.float64] | None = None
 
     @staticmethod
     def public(
@@ -123,6 +115,7 @@ class FeatureMap:
         learned: bool = True,
         priors: Mapping[str, Prior] | None = None,
         kinds: Sequence[tuple[str, str]] | None = None,
+        adapts: bool = False,
     ) -> FeatureMap:
         """The default map of a layout.
 
@@ -135,14 +128,21 @@ class FeatureMap:
             priors: branches to use instead of the shipped ones, by modality.
             kinds: other parts than the default ones, as (modality, source), for comparison; a map
                 of others cannot be written to a model file.
+            adapts: whether the HSI branch is to be adapted; begins with an adapter of zeros.
 
         Raises:
-            DataError: a shipped prior, or the embedding, is missing or damaged.
+            DataError: a shipped prior, or the embedding, is missing or damaged; or there is no HSI
+                to adapt a branch to.
         """
         kinds = kinds_of(layout, tile, learned=learned) if kinds is None else kinds
         embedded = ("hsi", "embedding") in kinds
         needed = {modality for modality, source in kinds if source == "diffusion"}
         loaded = {m: (priors or {}).get(m) or load_prior(m) for m in sorted(needed)}
+        if adapts and ADAPTED not in loaded:
+            raise DataError(
+                "prior dp: the data holds no HSI, whose branch is the one that is adapted",
+                "leave out --prior dp",
+            )
         parts = tuple(
             Part(
                 modality,
@@ -163,7 +163,19 @@ class FeatureMap:
             parts=parts,
             priors=loaded,
             embedding=shipped_embedding() if embedded else None,
+            adapter=np.zeros(adapter_size(loaded[ADAPTED].branch.config)) if adapts else None,
         )
+
+    def with_adapter(self, values: npt.NDArray[np.float64]) -> FeatureMap:
+        """The same map with its HSI branch adapted by (P,) `values`, whatever it was before.
+
+        Raises:
+            ValueError: a map of a run that adapts nothing, or another number of values.
+        """
+        if self.adapter is None:
+            raise ValueError("a feature map of a run that adapts nothing")
+        prior = adapted_prior(load_prior(ADAPTED), values)
+        return replace(self, priors={**self.priors, ADAPTED: prior}, adapter=values)
 
     @property
     def networks(self) -> list[FrozenNetwork]:
@@ -180,7 +192,8 @@ class FeatureMap:
     @property
     def provenance(self) -> list[str]:
         """What every frozen network says it was trained on, one line each."""
-        return [f"{network.name}: {network.provenance}" for network in self.networks]
+        adapted = None if self.adapter is None else ADAPTED
+        return provenance_lines(self.networks, adapted)
 
     @property
     def columns(self) -> tuple[Columns, ...]:
@@ -266,11 +279,11 @@ class FeatureMap:
         if "descriptor" in wanted:
             found["descriptor"] = (hsi_descriptor if modality == "hsi" else lidar_descriptor)(rows)
         if self.embedding is not None and "embedding" in wanted:
-            found["embedding"] = self.embedding(rows, self._resampling)
+            found["embedding"] = self.embedding(rows, self.resampling)
         if "tile" in wanted:
             found["tile"] = np.repeat(self._of_means(tile_means(values, valid)), a_tile, axis=0)
         if "diffusion" in wanted and modality == "hsi":
-            found["diffusion"] = self._hsi_diffusion(rows)
+            found["diffusion"] = self.hsi_diffusion(rows)
         if "diffusion" in wanted and modality == "lidar":
             known = height_and_intensity(layout.channels)
             assert known is not None  # `kinds_of` gives unknown layouts no diffusion part
@@ -284,16 +297,17 @@ class FeatureMap:
     def _of_means(self, spectra: Floats) -> Floats:
         if self.embedding is None:
             return hsi_descriptor(spectra)
-        return self.embedding(spectra, self._resampling)
+        return self.embedding(spectra, self.resampling)
 
-    def _hsi_diffusion(self, spectra: Floats) -> Floats:
+    def hsi_diffusion(self, spectra: Floats) -> Floats:
         """Diffusion features of the spectrum's shape, and its level, which they leave out."""
-        shape = hsi_features(self.priors["hsi"], spectra, self._resampling)
+        shape = hsi_features(self.priors["hsi"], spectra, self.resampling)
         level = np.tanh(spectra.astype(np.float64).mean(axis=1, keepdims=True))
         return np.concatenate([shape, level], axis=1).astype(np.float32)
 
     @cached_property
-    def _resampling(self) -> Resampling:
+    def resampling(self) -> Resampling:
+        """How the HSI sensor's bands become grid points."""
         layout = self.layout.get("hsi")
         assert layout is not None
         return resampling(len(layout.channels), layout.wavelengths_nm)
@@ -309,7 +323,15 @@ class FeatureMap:
             "columns": [block._asdict() for block in self.columns],
             "priors": {modality: prior.digest for modality, prior in sorted(self.priors.items())},
             "embedding": None if self.embedding is None else self.embedding.digest,
+            **({} if self.adapter is None else {"adapter": {ADAPTED: len(self.adapter)}}),
         }
+
+    def numbers(self) -> dict[str, Any]:
+        """`to_dict`, and which adapter it is: all that descriptors and ψ follow from."""
+        if self.adapter is None:
+            return self.to_dict()
+        digest = hashlib.sha256(self.adapter.astype("<f8").tobytes()).hexdigest()
+        return {**self.to_dict(), "adapter_sha256": digest}
 
     @staticmethod
     def from_dict(fields: object, priors: Mapping[str, Prior] | None = None) -> FeatureMap:
@@ -337,7 +359,14 @@ class FeatureMap:
             raise DataError("feature map: parts or priors are missing", _HINT)
         layout = SensorLayout.from_dict(fields.get("layout") or {})
         learned = bool(fields["priors"]) or fields.get("embedding") is not None
-        rebuilt = FeatureMap.public(layout, tile=tile, seed=seed, learned=learned, priors=priors)
+        rebuilt = FeatureMap.public(
+            layout,
+            tile=tile,
+            seed=seed,
+            learned=learned,
+            priors=priors,
+            adapts="adapter" in fields,
+        )
         described = rebuilt.to_dict()
         for key in sorted(set(described) | set(fields)):
             if described.get(key) != fields.get(key):

@@ -12,6 +12,7 @@ from safetensors.numpy import save
 
 from feddiff_secure.errors import DataError
 
+ADAPTER = "adapter.hsi"
 _HINT = "the description of the model is damaged, or of another version"
 
 
@@ -30,6 +31,27 @@ def split_weights(
         tensors[f"weights.{modality}"] = np.ascontiguousarray(part, dtype=np.float64)
         start += width
     return tensors
+
+
+def adapter_tensor(adapter: NDArray[np.float64] | None) -> dict[str, NDArray[np.float64]]:
+    """The tensor `adapter.hsi`, (P,), of a run that adapted the HSI branch; else none."""
+    if adapter is None:
+        return {}
+    return {ADAPTER: np.ascontiguousarray(adapter, dtype=np.float64)}
+
+
+def adapter_size_of(described: Mapping[str, Any]) -> int | None:
+    """P, from a model's description alone; None where no branch was adapted.
+
+    Raises:
+        DataError: the description names another adapter than that of the HSI branch.
+    """
+    named = described["features"].get("adapter")
+    if named is None:
+        return None
+    if not isinstance(named, dict) or set(named) != {"hsi"} or type(named["hsi"]) is not int:
+        raise DataError("model: its adapter is not one of the hsi branch", _HINT)
+    return int(named["hsi"])
 
 
 def file_bytes(tensors: Mapping[str, NDArray[np.float64]], described: Mapping[str, Any]) -> bytes:

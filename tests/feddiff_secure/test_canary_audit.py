@@ -130,7 +130,7 @@ def test_a_clip_that_is_skipped_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     ) -> NDArray[np.float64]:
         return softmax_errors(examples, weights).T @ examples.features
 
-    monkeypatch.setattr("feddiff_secure.federation.owner.clipped_sum", unclipped)
+    monkeypatch.setattr("feddiff_secure.federation.private_values.clipped_sum", unclipped)
     found = findings_of(default_plan())
     assert found.gradient_ratio > 2
     assert found.estimate is not None

@@ -353,10 +353,10 @@ def test_a_tile_that_is_not_finite_stays_out_of_centred_training() -> None:
 def test_an_owner_of_the_model_is_out_of_step_until_it_has_the_mean() -> None:
     model = LocalModel(plan_of(epsilon=8.0))
     assert model.in_step("count", 0)
-    model.apply(np.array([160]))
+    model.apply(np.array([160]), "count")
     assert model.in_step("mean", 0)
     assert not model.in_step("train", 0)
-    model.apply(np.zeros(FEATURES, dtype=np.int64))
+    model.apply(np.zeros(FEATURES, dtype=np.int64), "mean")
     assert model.in_step("train", 0)
     assert model.query.shape == (CLASSES + 2, FEATURES)
 

@@ -30,6 +30,7 @@ NODES = "".join(
             f"federation/{name}"
             for name in (
                 "owner",
+                "private_values",
                 "account",
                 "node",
                 "custodian",

@@ -158,9 +158,8 @@ def test_a_coordinator_that_moves_the_model_otherwise_than_by_the_sums_is_found_
     """All owners are shown one model and sign for it; it is just not the one that was agreed on."""
 
     class Biased(LocalModel):
-        @property
-        def query(self) -> NDArray[np.float64]:
-            shown = super().query
+        def query_for(self, phase: str) -> NDArray[np.float64]:
+            shown = super().query_for(phase)
             return shown + 1e-9 if shown.any() else shown
 
     monkeypatch.setattr("feddiff_secure.federation.run_state.LocalModel", Biased)
