@@ -15,9 +15,10 @@ run: $(VENV)/.runtime
 federation: $(VENV)/.flare
 	$(BIN)/feddiff-secure run --engine flare --epsilon 8
 
-# Three workers on two cores: tests of processes that talk to each other wait more than they compute.
+# Four workers on two cores: tests of processes that talk to each other wait more than they compute.
+# A file stays with one worker, which sets up what its tests share once.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 3 --dist worksteal -q --durations=25
+	$(BIN)/python -m pytest -n 4 --dist loadfile -q --durations=25
 
 check: $(VENV)/.dev docs
 	$(BIN)/ruff check .

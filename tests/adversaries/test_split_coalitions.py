@@ -79,9 +79,9 @@ class Run:
         if self.plan.aggregation == "encrypted":
             apply = LocalModel.apply
 
-            def seen(model: LocalModel, total: NDArray[np.int64]) -> None:
+            def seen(model: LocalModel, total: NDArray[np.int64], phase: str) -> None:
                 self.totals.append(total)
-                apply(model, total)
+                apply(model, total, phase)
 
             monkeypatch.setattr(LocalModel, "apply", seen)
             train_encrypted(
