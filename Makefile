@@ -16,9 +16,10 @@ federation: $(VENV)/.flare
 	$(BIN)/feddiff-secure run --engine flare --epsilon 8
 
 # Four workers on two cores: tests of processes that talk to each other wait more than they compute.
-# A file stays with one worker, which sets up what its tests share once.
+# A file stays with one worker, which sets up what its tests share once. Their order is not changed: a few tests of one
+# file may take longest.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 4 --dist loadfile -q --durations=25
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -q --durations=25
 
 check: $(VENV)/.dev docs
 	$(BIN)/ruff check .

@@ -149,7 +149,8 @@ def test_no_adversary_faces_less_noise_than_its_row_says(
 
 
 @given(
-    st.lists(st.floats(-1, 1), min_size=2, max_size=6),
+    # Not so small that squares are rounded to multiples of the least double.
+    st.lists(st.floats(-1, 1).filter(lambda v: v == 0 or abs(v) > 1e-100), min_size=2, max_size=6),
     st.lists(st.floats(0.1, 10), min_size=6, max_size=6),
 )
 def test_the_smallest_noise_governs_a_vector_of_joint_sensitivity(
