@@ -1,6 +1,7 @@
 """Accuracy by topology: each modality alone, split, mixed and paired, by ε.
 
     python -m scripts.topology_table [--data FILE …] [--seeds 3] [--epsilons inf,8,1] [--folds 5]
+        [--rows split,paired]
 
 Every row is made of runs through the same path as `feddiff-secure run` (scripts/accuracy_table.py
 says what folds and seeds do). Alone, split and paired have two owners, so that a sum has the noise
@@ -76,12 +77,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epsilons", default="inf,8,1")
     parser.add_argument("--folds", type=int, default=0)
+    parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     table = []
     for data in given.data or [None]:
         for epsilon in [float(text) for text in given.epsilons.split(",")]:
-            for name in ROWS:
+            for name in given.rows.split(","):
                 found = row(data, name, epsilon, given.folds, given.seeds)
                 table.append(found)
                 cells = [f"{found[m]:.3f} ± {found[f'{m}_sd']:.3f}" for m in METRICS]

@@ -70,9 +70,9 @@ class ReleaseGrid:
         return limit // owners
 
 
-def mean_grid(features: int, ring_bits: int = 32) -> ReleaseGrid:
-    """The grid for a sum over tiles of their mean ψ, of norm at most 1."""
-    return gradient_grid(1.0, features, ring_bits)
+def mean_grid(dimension: int, ring_bits: int = 32) -> ReleaseGrid:
+    """The grid for a sum over tiles of their mean ψ, or one by class, of norm at most 1."""
+    return gradient_grid(1.0, dimension, ring_bits)
 
 
 def adapter_grid(clip: float, size: int, ring_bits: int = 32) -> ReleaseGrid:

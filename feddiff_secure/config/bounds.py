@@ -63,6 +63,7 @@ BOUNDS: Mapping[str, Bounds] = MappingProxyType(
         "nominal_tiles": Bounds(1, 10**8),
         "count_fraction": Bounds(1e-4, COUNT_SHARE),
         "mean_fraction": Bounds(1e-4, 0.5),
+        "class_fraction": Bounds(1e-4, 0.5),
         "prior_rounds": Bounds(1, MOST_PRIOR_ROUNDS),
         "prior_fraction": Bounds(1e-4, 0.5),
         "clip": Bounds(1e-3, 100.0),

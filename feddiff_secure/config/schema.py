@@ -81,6 +81,9 @@ class RunConfig:
         count_fraction: part of the budget (of μ²) that a private count takes, at most 0.01.
         centring: whether the mean of ψ is released first and taken off in training.
         mean_fraction: part of the budget (of μ²) that the mean takes.
+        class_means: with `split`, whether the class means of ψ are released as well, so that each
+            modality learns what the other leaves undecided; needs `centring`.
+        class_fraction: part of the budget (of μ²) that the class means take.
         unit: unit of privacy.
         tile: side of a tile in pixels; None for the default of the data's kind.
         profile: `private`, or `paper` for FedDiff as published.
@@ -127,6 +130,8 @@ class RunConfig:
     count_fraction: float = COUNT_SHARE
     centring: bool = True
     mean_fraction: float = 0.1
+    class_means: bool = True
+    class_fraction: float = 0.1
     unit: UnitName = "tile"
     tile: int | None = None
     profile: Profile = "private"
@@ -163,6 +168,11 @@ class RunConfig:
     def adapts(self) -> bool:
         """Whether the HSI branch is adapted to the owners' tiles."""
         return self.prior == DP
+
+    @property
+    def releases_class_means(self) -> bool:
+        """Whether owners of different modalities of one ground release the class means of ψ."""
+        return self.class_means and self.centring and self.topology == "split"
 
     @property
     def noise_mode(self) -> Noise:

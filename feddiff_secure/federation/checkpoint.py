@@ -28,7 +28,7 @@ from feddiff_crypto.errors import CryptoError, DecodeError, FileRefusedError
 from feddiff_crypto.jcs import Json, jcs, parse_jcs
 from feddiff_crypto.rotation import read_hex
 from feddiff_secure.errors import DataError, OutputError
-from feddiff_secure.federation.local_model import CENTRE, ModelState
+from feddiff_secure.federation.local_model import CENTRE, CLASS_MEANS, ModelState
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_fields import MOST_COORDINATES, MOST_ROUNDS, MOST_TILES
 from feddiff_secure.transcript.growing_file import FileState
@@ -60,10 +60,11 @@ class RunCheckpoint:
 
     @property
     def completed(self) -> int:
-        """Releases completed: count and mean where there are any, and rounds."""
+        """Releases completed: count, mean and class means where there are any, and rounds."""
         counted = self.plan.nominal_tiles is None and self.model.tiles is not None
         rounds = self.model.prior_rounds + self.model.round_index
-        return counted + (CENTRE in self.model.arrays) + rounds
+        means = sum(name in self.model.arrays for name in (CENTRE, CLASS_MEANS))
+        return counted + means + rounds
 
     def to_bytes(self) -> bytes:
         """The file."""

@@ -24,10 +24,11 @@ def attempt_context(
 ) -> RoundContext:
     """The context of an attempt for a model of this hash.
 
-    The count runs as round 0, the mean as round 1, training round t as round t + 2 and round r of
-    the adapter as round T + r + 2, so no two share a context.
+    The count runs as round 0, the mean as round 1, training round t as round t + 2, round r of the
+    adapter as round T + r + 2, and the class means, which no plan has beside an adapter, as round
+    T + 2. So no two share a context.
     """
-    first = len(_EARLY) + (plan.rounds if phase == "prior" else 0)
+    first = len(_EARLY) + (0 if phase == "train" else plan.rounds)
     return RoundContext(
         session=plan.session,
         round_index=_EARLY.get(phase, first + round_index),

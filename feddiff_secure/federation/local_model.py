@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from feddiff_secure.aggregation.adapting import AdapterState, from_rows, to_rows
 from feddiff_secure.aggregation.centring import CENTRE_ROWS, folded, released_centre
+from feddiff_secure.aggregation.class_means import released_class_means
 from feddiff_secure.aggregation.update import Iterates, UpdateRule
 from feddiff_secure.errors import UsageError
 from feddiff_secure.federation.context import model_hash
@@ -24,6 +25,7 @@ from feddiff_secure.federation.plan_making import check_room
 from feddiff_secure.federation.step_size import update_rule
 
 CENTRE = "centre"
+CLASS_MEANS = "class_means"
 _ADAPTER = ("adapter", "adapter_average")
 _ITERATES = ("weights", "previous", "average")
 
@@ -36,7 +38,7 @@ class ModelState:
         tiles: the public number of tiles; None before it is known, and then there is no array.
         round_index: training rounds done.
         arrays: float64: `weights`, `previous`, `average`, each (K, D), and `centre`, (2, D), once
-            the mean is released; where the plan adapts, `adapter` and `adapter_average`, (P,).
+            the mean is released; `class_means`, (K, D), once they are; where the plan adapts, `adapter` and `adapter_average`, (P,).
         prior_rounds: rounds of the adapter done.
     """
 
@@ -58,6 +60,7 @@ class LocalModel:
         self._origin = np.zeros((plan.classes, plan.features))
         self._iterates: Iterates | None = None
         self._centre: NDArray[np.float64] | None = None
+        self._class_means: NDArray[np.float64] | None = None
         self._adapter: AdapterState | None = None
         self.tiles: int | None = None
         """The public number of tiles: nominal, or released by the count."""
@@ -73,12 +76,14 @@ class LocalModel:
         """What the next release, of this phase, is computed on: weights, zeros before training.
 
         (K, D). Once the mean of ψ is released two more rows follow: its mean and factor
-        (`centring`). Where the plan adapts, the last rows are the adapter (`adapting.to_rows`):
+        (`centring`); then the class means, once they are. Where the plan adapts, the last rows are the adapter (`adapting.to_rows`):
         while it is adapted the last iterate, then the released one.
         """
         rows = [self._origin if self._iterates is None else self._iterates.query]
         if self._centre is not None:
             rows.append(self._centre)
+        if self._class_means is not None:
+            rows.append(self._class_means)
         if self._adapter is not None:
             shown = self._adapter.values if phase == "prior" else self._adapter.average
             rows.append(to_rows(shown, self._plan.features))
@@ -94,6 +99,8 @@ class LocalModel:
             return False
         if self._awaits_mean:
             return phase == "mean"
+        if self._plan.class_share_std is not None and self._class_means is None:
+            return phase == "classes"
         return phase == "train" and round_index == self._iterates.round_index
 
     def apply(self, total: NDArray[np.int64], phase: str) -> None:
@@ -114,6 +121,10 @@ class LocalModel:
             assert plan.blocks is not None
             scale, noise = plan.grid("mean").scale, plan.total_noise("mean")
             self._centre = released_centre(total, plan.blocks, scale, noise)
+        elif phase == "classes":
+            assert plan.blocks is not None
+            scale = plan.grid("classes").scale
+            self._class_means = released_class_means(total, plan.blocks, scale)
         else:
             self._iterates.apply(total)
 
@@ -177,10 +188,11 @@ class LocalModel:
         """All that the next releases depend on, beside the plan."""
         if self._iterates is None:
             return ModelState(None, 0, {})
-        centre = {} if self._centre is None else {CENTRE: self._centre}
+        released = {CENTRE: self._centre, CLASS_MEANS: self._class_means}
+        means = {name: rows for name, rows in released.items() if rows is not None}
         state = self._adapter
         adapter = {} if state is None else dict(zip(_ADAPTER, state.arrays, strict=True))
-        arrays = {**self._iterates.arrays(), **centre, **adapter}
+        arrays = {**self._iterates.arrays(), **means, **adapter}
         return ModelState(self.tiles, self._iterates.round_index, arrays, self._adapter_rounds)
 
     @classmethod
@@ -197,6 +209,7 @@ class LocalModel:
             return model
         model._begin(state.tiles)
         model._centre = state.arrays.get(CENTRE)
+        model._class_means = state.arrays.get(CLASS_MEANS)
         if plan.prior is not None:
             values, average = (state.arrays[name] for name in _ADAPTER)
             model._adapter = AdapterState(state.prior_rounds, values, average)
@@ -232,10 +245,14 @@ def _check_state(plan: Plan, state: ModelState) -> None:
         wanted |= {} if plan.prior is None else dict.fromkeys(_ADAPTER, (plan.prior.size,))
     if CENTRE in state.arrays and plan.blocks is not None and state.tiles is not None:
         wanted[CENTRE] = (CENTRE_ROWS, plan.features)
+        if CLASS_MEANS in state.arrays and plan.class_share_std is not None:
+            wanted[CLASS_MEANS] = (plan.classes, plan.features)
     if state.arrays.keys() != wanted.keys():
         raise ValueError(f"arrays {sorted(state.arrays)}, not {sorted(wanted)}")
     if state.round_index and plan.blocks is not None and CENTRE not in wanted:
         raise ValueError("training rounds without the mean that comes before")
+    if state.round_index and plan.class_share_std is not None and CLASS_MEANS not in wanted:
+        raise ValueError("training rounds without the class means that come before")
     for name, shape in wanted.items():
         array = state.arrays[name]
         if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
@@ -247,12 +264,14 @@ class Query:
     """What a release is computed on.
 
     Attributes:
-        weights: (K, D). centre: (2, D), once the mean is released. adapter: (P,), in a plan with
+        weights: (K, D). centre: (2, D), once the mean is released. means: of the classes, (K, D),
+            once they are. adapter: (P,), in a plan with
             one, after the count.
     """
 
     weights: NDArray[np.float64]
     centre: NDArray[np.float64] | None
+    means: NDArray[np.float64] | None
     adapter: NDArray[np.float64] | None
 
 
@@ -267,7 +286,13 @@ def split_query(query: NDArray[np.float64], plan: Plan) -> Query:
     if plan.prior is not None:
         place = len(rest) - plan.adapter_rows
         rest, adapter = rest[:place], from_rows(rest[place:], plan.prior.size)
-    return Query(weights, rest if len(rest) == CENTRE_ROWS else None, adapter)
+    centre, means = rest[:CENTRE_ROWS], rest[CENTRE_ROWS:]
+    return Query(
+        weights,
+        centre if len(centre) else None,
+        means if len(means) else None,
+        adapter,
+    )
 
 
 def released_tiles(plan: Plan, total: NDArray[np.int64]) -> int:

@@ -37,6 +37,8 @@ from feddiff_secure.federation.plan_fields import check_fields
 
 _OF_ALL_OWNERS = frozenset({"count", "prior"})
 """Phases to whose every coordinate every owner adds a noise share, whatever it holds."""
+_MEANS = ("mean", "classes")
+"""Phases in which a tile adds a mean of ψ, of norm at most 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class Plan:
             number of tiles is public.
         mean_share_std: one owner's noise in the release of the mean of ψ, grid units; None where
             there is none.
+        class_share_std: one owner's noise in the release of the class means of ψ, grid units; None
+            where there is none: it takes owners of different modalities of one ground.
         nominal_tiles: the public number of tiles; None where it is counted.
         blocks: the layout of ψ, where its mean is released; else None.
         prior: how the HSI branch is adapted; None where it stays as it is.
@@ -107,6 +111,7 @@ class Plan:
     train_share_std: float
     count_share_std: float | None
     mean_share_std: float | None
+    class_share_std: float | None
     nominal_tiles: int | None
     blocks: tuple[Block, ...] | None
     prior: Adaptation | None = None
@@ -160,17 +165,25 @@ class Plan:
         return math.sqrt(len(self.owners) / self.calibrated_shares)
 
     def grid(self, phase: str) -> ReleaseGrid:
-        """Grid of a phase, `count`, `prior`, `mean` or `train`."""
+        """Grid of a phase, `count`, `prior`, `mean`, `classes` or `train`."""
         if phase == "count":
             return count_grid(self.ring_bits)
         if phase == "prior" and self.prior is not None:
             return adapter_grid(self.prior.clip, self.prior.size, self.ring_bits)
-        return mean_grid(self.features, self.ring_bits) if phase == "mean" else self.train_grid
+        if phase in _MEANS:
+            rows = 1 if phase == "mean" else self.classes
+            return mean_grid(rows * self.features, self.ring_bits)
+        return self.train_grid
 
     def share(self, phase: str) -> float:
         """Standard deviation of one owner's noise share in a phase, grid units."""
         prior = None if self.prior is None else self.prior.share_std
-        early = {"count": self.count_share_std, "prior": prior, "mean": self.mean_share_std}
+        early = {
+            "count": self.count_share_std,
+            "prior": prior,
+            "mean": self.mean_share_std,
+            "classes": self.class_share_std,
+        }
         return (early[phase] or 0.0) if phase in early else self.train_share_std
 
     def sole_std(self, phase: str) -> float:
@@ -262,6 +275,7 @@ class Plan:
             "count": int(self.nominal_tiles is None),
             "prior": 0 if self.prior is None else self.prior.rounds,
             "mean": int(self.blocks is not None),
+            "classes": int(self.class_share_std is not None),
             "train": self.rounds,
         }
         return {phase: number for phase, number in rounds.items() if number}
@@ -272,10 +286,11 @@ class Plan:
         return 0 if self.prior is None else -(-self.prior.size // self.features)
 
     def query_shape(self, phase: str) -> tuple[int, int]:
-        """Shape of what a release of a phase is computed on: weights, centre, adapter."""
-        centred = phase == "train" and self.blocks is not None
+        """Shape of what a release of a phase is computed on: weights, centre, means, adapter."""
+        centred = phase in ("classes", "train") and self.blocks is not None
+        means = self.classes if phase == "train" and self.class_share_std is not None else 0
         adapted = 0 if phase == "count" else self.adapter_rows
-        return self.classes + CENTRE_ROWS * centred + adapted, self.features
+        return self.classes + CENTRE_ROWS * centred + means + adapted, self.features
 
     def allows(self, phase: str, round_index: int, attempt: int) -> bool:
         """Whether the plan has such a round and attempt."""

@@ -47,6 +47,7 @@ def check_plan(plan: Plan) -> None:
     if (plan.count_share_std is None) == (plan.nominal_tiles is None):  # 5
         raise ValueError("tiles are either counted or nominal")
     _check_mean(plan)
+    _check_class_means(plan)
     _check_prior(plan)
     _check_holdings(plan)  # 7
     if plan.epsilon is None:
@@ -55,6 +56,8 @@ def check_plan(plan: Plan) -> None:
         raise ValueError(f"count share {plan.count_share_std} is below {LEAST_STD}")
     if plan.mean_share_std is not None and plan.mean_share_std < LEAST_STD:
         raise ValueError(f"mean share {plan.mean_share_std} is below {LEAST_STD}")
+    if plan.class_share_std is not None and plan.class_share_std < LEAST_STD:
+        raise ValueError(f"class share {plan.class_share_std} is below {LEAST_STD}")
     realised = epsilon(plan.events(), shares=plan.calibrated_shares, delta=plan.delta)  # 8
     if not LEAST_FRACTION * plan.epsilon <= realised <= plan.epsilon:
         raise ValueError(f"epsilon is {realised}, not {plan.epsilon}")
@@ -84,6 +87,12 @@ def _check_mean(plan: Plan) -> None:
     hsi = sum(block.columns for block in plan.blocks if block.modality == "hsi")
     if plan.hsi_features is not None and hsi != plan.hsi_features:
         raise ValueError(f"{hsi} columns of HSI in the blocks, not {plan.hsi_features}")
+
+
+def _check_class_means(plan: Plan) -> None:
+    """Step 5, of the class means."""
+    if plan.class_share_std is not None and (plan.blocks is None or plan.topology != "split"):
+        raise ValueError(f"class means with topology {plan.topology}, or without the mean")
 
 
 def _check_prior(plan: Plan) -> None:

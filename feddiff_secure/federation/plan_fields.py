@@ -138,6 +138,7 @@ FIELDS: dict[str, Check] = {
     "train_share_std": _number(0, 2.0**29),
     "count_share_std": _or_none(_number(0, 2.0**29)),
     "mean_share_std": _or_none(_number(0, 2.0**29)),
+    "class_share_std": _or_none(_number(0, 2.0**29)),
     "nominal_tiles": _or_none(_integer(1, MOST_TILES)),
     "blocks": _or_none(_blocks),
     "prior": _or_none(_prior),

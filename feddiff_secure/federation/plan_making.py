@@ -87,6 +87,7 @@ def make_plan(
         train_share_std=0.0,
         count_share_std=None if config.nominal_tiles is not None else 0.0,
         mean_share_std=None if blocks is None else 0.0,
+        class_share_std=0.0 if config.releases_class_means and blocks is not None else None,
         nominal_tiles=config.nominal_tiles,
         blocks=blocks,
         prior=None if adapter is None else Adaptation(adapter, config.prior_rounds, CLIP, 0.0),
@@ -122,6 +123,10 @@ def _with_noise(draft: Plan, config: RunConfig) -> Plan:
         alone = phase_noise_multiplier(target, draft.delta, config.mean_fraction)
         mean = share_std(alone * draft.grid("mean").sensitivity, shares)
         draft = replace(draft, mean_share_std=max(LEAST_STD, mean))
+    if draft.class_share_std is not None:
+        alone = phase_noise_multiplier(target, draft.delta, config.class_fraction)
+        means = share_std(alone * draft.grid("classes").sensitivity, shares)
+        draft = replace(draft, class_share_std=max(LEAST_STD, means))
 
     def with_multiplier(z: float) -> Plan:
         share = share_std(z * draft.train_grid.sensitivity, shares)

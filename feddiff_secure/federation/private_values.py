@@ -1,7 +1,7 @@
 """What an owner's releases are made of: its private values, before rounding and noise.
 
 Every value is a sum with one term a tile, each of a norm that the plan bounds: a clipped gradient
-of the module, a clipped gradient of the adapter, a mean of ψ, or 1.
+of the module, a clipped gradient of the adapter, a mean of ψ (in the row of a class, or not), or 1.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_crypto.randomness import SecureRandom
-from feddiff_privacy.clipping import TileExamples, clipped_mean_sum, clipped_sum
+from feddiff_privacy.clipping import TileExamples, clipped_class_sum, clipped_mean_sum, clipped_sum
 from feddiff_secure.aggregation.centring import centred
-from feddiff_secure.federation.local_model import split_query
+from feddiff_secure.aggregation.class_means import class_scores, with_constants
+from feddiff_secure.federation.local_model import Query, split_query
 from feddiff_secure.federation.node import RefusalError
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.prior_phase import AdaptableTiles
@@ -32,6 +33,7 @@ class PrivateValues:
         self._examples = examples
         self._adaptable = adaptable
         self._centred: tuple[bytes, TileExamples] | None = None
+        self._held: NDArray[np.bool_] | None = None
 
     def check(self, plan: Plan, owner: str) -> None:
         """Refuse a plan that is not of these features.
@@ -45,8 +47,8 @@ class PrivateValues:
             raise RefusalError("features_refused")
         if plan.holdings is not None:
             # The plan may leave this owner without noise in columns that it does not hold.
-            missing = ~plan.holdings.held(owner)
-            if features[:, missing].any():
+            self._held = plan.holdings.held(owner)
+            if features[:, ~self._held].any():
                 raise RefusalError("holds_refused")
         size = None if plan.prior is None else plan.prior.size
         if size is not None and (self._adaptable is None or self._adaptable.size != size):
@@ -81,10 +83,24 @@ class PrivateValues:
         examples = self._adapted(shown.adapter)
         if phase == "mean":
             return clipped_mean_sum(examples)
+        if phase == "classes":
+            assert plan.blocks is not None
+            assert shown.centre is not None
+            features = with_constants(examples.features, shown.centre, plan.blocks)
+            return clipped_class_sum(examples.with_features(features), plan.classes).ravel()
         sampled = plan.sampler(phase).draw(examples.tiles, random)
         if shown.centre is not None:
             examples = self._centred_by(plan, examples, shown.centre, shown.adapter)
-        return clipped_sum(examples, shown.weights, plan.clip, sampled).ravel()
+        besides = None if shown.means is None else self._scores_besides(plan, shown)
+        return clipped_sum(examples, shown.weights, plan.clip, sampled, besides).ravel()
+
+    def _scores_besides(self, plan: Plan, shown: Query) -> Array:
+        """What the modality that this owner lacks says of each class, (K, K)."""
+        assert plan.blocks is not None
+        assert shown.means is not None
+        assert self._held is not None  # such a plan says who holds what
+        noise = plan.total_noise("classes")[: plan.features] / plan.grid("classes").scale
+        return class_scores(shown.weights, shown.means, noise, plan.blocks, self._held)
 
     def _adapted(self, adapter: Array | None) -> TileExamples:
         if adapter is None or self._adaptable is None:

@@ -150,7 +150,7 @@ def _seen(state: RunState, phase: str, total: NDArray[np.int64], seconds: float)
     assert tiles is not None  # a count, or a release after it
     if phase == "count":
         return {"tiles": tiles}
-    if phase == "mean":
+    if phase in ("mean", "classes"):
         return {}
     norm = float(np.linalg.norm(total / state.plan.grid(phase).scale))
     return {"noised_gradient_norm": norm / tiles, "seconds": seconds}

@@ -171,6 +171,8 @@ def _departures(config: RunConfig, plan: Plan) -> Iterator[str]:
         yield "custodian"
     if plan.blocks is not None and not config.centring:
         yield "centring"
+    if plan.class_share_std is not None and not config.releases_class_means:
+        yield "class_means"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,9 +120,33 @@ def clipped_mean_sum(examples: TileExamples, clip: float = 1.0) -> Array:
     return np.asarray(factor @ means)
 
 
-def softmax_errors(examples: TileExamples, weights: Array) -> Array:
-    """softmax(ψ Wᵀ) minus the one-hot label, shape (examples, K); `weights` is (K, D)."""
+def clipped_class_sum(examples: TileExamples, classes: int, clip: float = 1.0) -> Array:
+    """Σ over tiles of clip_C(mean over the tile's examples of one-hot(label) ψᵀ), (K, D).
+
+    Args:
+        examples: the owner's labelled examples by tile.
+        classes: K.
+        clip: C > 0, the L2 bound of one tile's contribution.
+    """
+    sizes = np.diff(np.append(examples.starts, len(examples.labels)))
+    shares = np.zeros((len(examples.labels), classes))
+    shares[np.arange(len(shares)), examples.labels] = 1 / np.repeat(sizes, sizes)
+    return _clipped(examples, shares, clip, np.ones(examples.tiles, dtype=np.bool_))
+
+
+def softmax_errors(
+    examples: TileExamples, weights: Array, class_scores: Array | None = None
+) -> Array:
+    """softmax(ψ Wᵀ) minus the one-hot label, shape (examples, K).
+
+    Args:
+        examples: labelled examples.
+        weights: W, (K, D).
+        class_scores: (K, K), scores that every example of a class (row) has besides; None for 0.
+    """
     scores = examples.features @ weights.T
+    if class_scores is not None:
+        scores += class_scores[examples.labels]
     scores -= scores.max(axis=1, keepdims=True, initial=-np.inf)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=1, keepdims=True)
@@ -142,7 +166,11 @@ def tile_norms(examples: TileExamples, errors: Array) -> Array:
 
 
 def clipped_sum(
-    examples: TileExamples, weights: Array, clip: float, sampled: NDArray[np.bool_]
+    examples: TileExamples,
+    weights: Array,
+    clip: float,
+    sampled: NDArray[np.bool_],
+    class_scores: Array | None = None,
 ) -> Array:
     """Σ over sampled tiles of clip_C(Σ over the tile's examples of ∇ cross-entropy), (K, D).
 
@@ -151,13 +179,20 @@ def clipped_sum(
         weights: the communication module W, (K, D).
         clip: C > 0, the L2 bound of one tile's contribution.
         sampled: which tiles take part, (tiles,).
+        class_scores: as in `softmax_errors`; they move a tile's gradient, never its bound.
 
     Raises:
         MechanismError: a clip that is not finite and positive.
     """
+    return _clipped(examples, softmax_errors(examples, weights, class_scores), clip, sampled)
+
+
+def _clipped(
+    examples: TileExamples, errors: Array, clip: float, sampled: NDArray[np.bool_]
+) -> Array:
+    """Σ over sampled tiles of clip_C(Σ over the tile's examples of e ψᵀ), (K, D); e: (n, K)."""
     if not (np.isfinite(clip) and clip > 0):
         raise MechanismError(f"the clip must be finite and above 0, got {clip}")
-    errors = softmax_errors(examples, weights)
     norms = tile_norms(examples, errors)
     usable = sampled & examples.finite & np.isfinite(norms)
     factor = np.zeros(examples.tiles)
