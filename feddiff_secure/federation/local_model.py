@@ -38,7 +38,8 @@ class ModelState:
         tiles: the public number of tiles; None before it is known, and then there is no array.
         round_index: training rounds done.
         arrays: float64: `weights`, `previous`, `average`, each (K, D), and `centre`, (2, D), once
-            the mean is released; `class_means`, (K, D), once they are; where the plan adapts, `adapter` and `adapter_average`, (P,).
+            the mean is released; `class_means`, (K, D), once they are; where the plan adapts,
+            `adapter` and `adapter_average`, (P,).
         prior_rounds: rounds of the adapter done.
     """
 
@@ -76,8 +77,9 @@ class LocalModel:
         """What the next release, of this phase, is computed on: weights, zeros before training.
 
         (K, D). Once the mean of ψ is released two more rows follow: its mean and factor
-        (`centring`); then the class means, once they are. Where the plan adapts, the last rows are the adapter (`adapting.to_rows`):
-        while it is adapted the last iterate, then the released one.
+        (`centring`); then the class means, once they are. Where the plan adapts, the last rows are
+        the adapter (`adapting.to_rows`): while it is adapted the last iterate, then the released
+        one.
         """
         rows = [self._origin if self._iterates is None else self._iterates.query]
         if self._centre is not None:

@@ -16,9 +16,10 @@ momentum. Without noise the effective step is 600, β = 0.9, and as noise gets l
 comes to that: many tiles, or few of large ε, are trained as far as they would be without privacy.
 
 In the split topology two models are trained, each on the columns and the ψ_m of its own modality,
-over the same ground. So N is the number of tiles a modality has, half of all tiles. ‖ψ_m‖² is 1/2
-on average over the modalities: the noise of the two parts adds up to that of one score, so κ gives
-the same step, and both bounds a step larger by √2.
+over the same ground. So N is the number of tiles a modality has, half of all tiles; and ‖ψ_m‖² is
+1/2 on average over the modalities, not 1: the bounds on η·C hold for a step larger by √2. So does
+κ where the two know nothing of each other. Where the class means are released each part has less
+to say, and κ is that of the fused score, to which both add their noise.
 
 The constants were chosen on simulated and published data (docs/results.md), never on an owner's.
 """
@@ -44,8 +45,11 @@ def update_rule(plan: Plan, tiles: int) -> UpdateRule:
     """
     views = 2 if plan.topology == "split" else 1  # modalities that see one ground tile each
     expected = tiles / views * plan.sampling_rate
-    effective = _effective_step(plan, expected, math.sqrt(views))
-    step = min(math.sqrt(views) * MOST_STEP, effective)
+    reach = math.sqrt(views)
+    apart = plan.class_share_std is None
+    most, kappa = reach * MOST_EFFECTIVE_STEP, SCORE_NOISE * (reach if apart else 1.0)
+    effective = min(most, _effective_step(plan, expected, kappa))
+    step = min(reach * MOST_STEP, effective)
     return UpdateRule(
         step_size=step / plan.clip,
         momentum=1.0 - step / effective,
@@ -55,10 +59,9 @@ def update_rule(plan: Plan, tiles: int) -> UpdateRule:
     )
 
 
-def _effective_step(plan: Plan, expected: float, reach: float) -> float:
+def _effective_step(plan: Plan, expected: float, kappa: float) -> float:
     """η·C / (1 − β): how far W moves in the end for one gradient, if it keeps its direction."""
-    most = reach * MOST_EFFECTIVE_STEP
     if not plan.noise_multiplier:
-        return most
+        return math.inf
     noise = plan.noise_multiplier * plan.noise_factor * math.sqrt(plan.rounds)
-    return min(most, SCORE_NOISE * math.sqrt(plan.tile) * expected / noise)
+    return kappa * math.sqrt(plan.tile) * expected / noise

@@ -78,6 +78,11 @@ def topology_assumptions(config: RunConfig, plan: Plan, alignment: str | None) -
             "the owners and the coordinator."
         ),
     ]
+    if plan.class_share_std is not None:
+        lines.append(
+            "The mean of each modality's features in each class is released with noise, within "
+            "epsilon: owners of the other modality train with it."
+        )
     return [*lines, f"Alignment: {alignment}."] if alignment else lines
 
 
