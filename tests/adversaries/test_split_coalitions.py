@@ -14,12 +14,13 @@ import pytest
 from numpy.typing import NDArray
 
 import feddiff_secure.federation.owner as owner_module
-from feddiff_privacy.clipping import TileExamples, clipped_sum
+from feddiff_privacy.clipping import TileExamples, clipped_class_sum, clipped_sum
+from feddiff_secure.aggregation.class_means import with_constants
 from feddiff_secure.aggregation.contribution import Contribution, contribution
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.cut import cut_tiles
 from feddiff_secure.federation.encrypted_training import train_encrypted
-from feddiff_secure.federation.local_model import LocalModel
+from feddiff_secure.federation.local_model import LocalModel, split_query
 from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.prediction_round import predict_together
 from feddiff_secure.federation.progress import Silent
@@ -48,6 +49,7 @@ class Run:
         aggregation: str = "masked",
         nominal: int | None = 48,
         rounds: int = 2,
+        means: bool = False,
     ) -> None:
         config = RunConfig(
             topology="split",
@@ -58,7 +60,7 @@ class Run:
             rounds=rounds,
             aggregation=aggregation,  # type: ignore[arg-type]  # one of the literals
         )
-        self.plan: Plan = topology_plan(config, len(holds))
+        self.plan: Plan = topology_plan(config, len(holds), means=means)
         self.held = [holder_examples(held, 1 + i, tiles=TILES) for i, held in enumerate(holds)]
         self.federation = Federation.of(self.plan, self.held)
         self.made: list[Ring] = []  # every owner's vector, in the order of the roster
@@ -132,6 +134,32 @@ def test_coordinator_with_one_owner_strips_the_other_to_its_noised_vector_and_no
             noise = (columns - exact)[:, :HSI]
             assert np.std(noise) == pytest.approx(sigma, rel=0.12)  # 1,800 draws
             assert correlation(noise.ravel(), exact[:, :HSI].ravel()) < 5
+
+
+@pytest.mark.parametrize("aggregation", ["masked", "encrypted"])
+def test_coordinator_with_one_owner_has_the_others_class_means_under_its_whole_noise(
+    monkeypatch: pytest.MonkeyPatch, aggregation: str
+) -> None:
+    pool = Coalition.of(monkeypatch, B)
+    run = Run(monkeypatch, "hsi", "lidar", aggregation=aggregation, means=True).play(monkeypatch)
+    assert list(run.plan.phases) == ["mean", "classes", "train"]
+    assert run.plan.class_share_std is not None
+    left = pool.stripped(run.federation.exchange, 1)[A][: CLASSES * WIDTH]
+    assert np.array_equal(left, run.vector(1, 0))
+    columns = left.astype(np.int32).reshape(CLASSES, WIDTH)
+    assert not columns[:, HSI:].any()
+    plan = run.plan
+    mean = run.vector(0, 0).astype(np.int64) + run.vector(0, 1)
+    model = LocalModel(plan)
+    model.apply(plan.grid("mean").ring.from_ring(mean.astype(np.uint32)), "mean")
+    centre = split_query(model.query_for("classes"), plan).centre
+    assert centre is not None
+    assert plan.blocks is not None
+    shown = run.held[0].with_features(with_constants(run.held[0].features, centre, plan.blocks))
+    exact = clipped_class_sum(shown, CLASSES) * plan.grid("classes").scale
+    noise = (columns - exact)[:, :HSI]
+    assert np.std(noise) == pytest.approx(plan.sole_std("classes"), rel=0.12)  # 1,800 draws
+    assert correlation(noise.ravel(), exact[:, :HSI].ravel()) < 5
 
 
 def test_the_coordinator_alone_strips_nothing_and_its_sum_is_both_noised_updates_side_by_side(

@@ -126,7 +126,11 @@ def test_shares_that_count_on_the_colluder_are_seen(noise_times: Callable[[float
 
 def test_a_clip_that_is_skipped_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def unclipped(
-        examples: TileExamples, weights: NDArray[np.float64], _clip: float, _sampled: object
+        examples: TileExamples,
+        weights: NDArray[np.float64],
+        _clip: float,
+        _sampled: object,
+        _class_scores: object,
     ) -> NDArray[np.float64]:
         return softmax_errors(examples, weights).T @ examples.features
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_privacy.clipping import TileExamples
+from feddiff_secure.aggregation.centring import Block
 from feddiff_secure.config.schema import RunConfig
 from feddiff_secure.data.hdf5_writer import write_scene
 from feddiff_secure.data.scene import Affine, Dataset, Modality, Scene
@@ -19,12 +20,18 @@ from scripts.make_tiny_table import tiny_table
 
 CLASSES = 3
 HSI, WIDTH = 600, 1000  # columns of HSI, of both
+BLOCKS = (
+    Block("hsi", HSI - 1, 0.55, constant=False),
+    Block("hsi", 1, 0.05, constant=True),
+    Block("lidar", WIDTH - HSI - 1, 0.35, constant=False),
+    Block("lidar", 1, 0.05, constant=True),
+)
 NORTH_UP: Affine = (2.0, 0.0, 500_000.0, 0.0, -2.0, 4_000_000.0)
 
 
 @lru_cache
-def topology_plan(config: RunConfig, owners: int) -> Plan:
-    """A plan over `owners` owners with `WIDTH` columns."""
+def topology_plan(config: RunConfig, owners: int, *, means: bool = False) -> Plan:
+    """A plan over `owners` owners with `WIDTH` columns; with `means`, one that releases them."""
     names = tuple(f"owner-{i:03d}" for i in range(1, owners + 1))
     return make_plan(
         config,
@@ -34,6 +41,7 @@ def topology_plan(config: RunConfig, owners: int) -> Plan:
         classes=CLASSES,
         features=WIDTH,
         hsi_features=HSI,
+        blocks=BLOCKS if means else None,
     )
 
 
