@@ -49,10 +49,11 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "raw": RAW,
     "raw+diffusion": (*RAW, "diffusion"),
     "embedding": ("embedding", "tile"),
-    "default": ("embedding", "tile", "diffusion"),
-    "default+raw": ("embedding", "diffusion", *RAW),
+    "default": ("embedding", "tile", "diffusion", "slope"),
+    "default-slope": ("embedding", "tile", "diffusion"),
+    "default+raw": ("embedding", "diffusion", "slope", *RAW),
 }
-"""Sources of ψ by variant. LiDAR's own values are in all of them."""
+"""Sources of ψ by variant. LiDAR's own values are in all of them, `slope` where it is a default."""
 CLASSICAL: Mapping[str, Callable[[Rows, Rows, int], NDArray[np.int64]]] = {
     "svm": svm,
     "forest": forest,

@@ -1,7 +1,8 @@
 """Fixed descriptors of a pixel: no learning, no statistic of any data set.
 
 HSI: the spectrum standardised by its own mean and deviation, its first 24 DCT-II coefficients
-(shape), and twice its mean reflectance (level). LiDAR: the sensor-scaled values as they are.
+(shape), and twice its mean reflectance (level); or the same with the k-th coefficient times k, as
+in the spectrum's slope, which tells vegetation apart. LiDAR: the sensor-scaled values as they are.
 """
 
 from __future__ import annotations
@@ -53,6 +54,18 @@ def hsi_descriptor(spectra: Rows) -> Rows:
     standard = ((wide - mean) / (deviation + _FLOOR)).astype(np.float32)
     coefficients = row_matmul(standard, dct_basis(spectra.shape[1]))
     return np.concatenate([coefficients, 2.0 * mean], axis=1).astype(np.float32)
+
+
+def hsi_slope(spectra: Rows) -> Rows:
+    """(n, B) reflectance to (n, min(B, 24) + 1): `hsi_descriptor` with weights on its columns.
+
+    The k-th coefficient times k (the first times 1), as differentiating a cosine series weights
+    it: the coefficients fall about as 1/k, so all come to matter alike. Level 4 times the mean.
+    """
+    plain = hsi_descriptor(spectra)
+    weights = np.maximum(1.0, np.arange(plain.shape[1]))
+    weights[-1] = 2.0
+    return np.asarray(plain * weights, dtype=np.float32)
 
 
 def dct_basis(bands: int) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from feddiff_secure.data.layout import SensorLayout
 from feddiff_secure.model.inputs import height_and_intensity
+from feddiff_secure.model.wavelengths import sees_shortwave
 
 
 class Kernel(NamedTuple):
@@ -32,10 +33,12 @@ KERNELS: Mapping[tuple[str, str], Kernel] = MappingProxyType(
         ("hsi", "embedding"): Kernel(4.5, 2.0),
         ("lidar", "descriptor"): Kernel(6.0, 1.0),  # over √C: more channels lie further apart
         ("lidar", "diffusion"): Kernel(2.0, 1.0),
+        ("hsi", "slope"): Kernel(0.5, 8.0),  # last: a part's seed is its place here
     }
 )
 """The kernel of every source (docs/results.md says how they were chosen). `tile` parts describe
-the tile's mean spectrum."""
+the tile's mean spectrum; `slope` parts are for sensors with shortwave bands, of which the embedding
+keeps next to nothing."""
 CONSTANT_SHARE = 1 / 16
 """Squared norm of a modality's constant: the column that says that the modality is there. In the
 released mean each tile with the modality adds its root, a quarter, there."""
@@ -60,10 +63,13 @@ class Columns(NamedTuple):
 def kinds_of(layout: SensorLayout, tile: int, *, learned: bool) -> list[tuple[str, str]]:
     """Which parts a layout has."""
     kinds: list[tuple[str, str]] = []
-    if layout.get("hsi") is not None:
+    hsi = layout.get("hsi")
+    if hsi is not None:
         kinds += [("hsi", s) for s in (("embedding", "diffusion") if learned else ("descriptor",))]
         if tile > 1:
             kinds += [("hsi", "tile")]
+        if learned and sees_shortwave(len(hsi.channels), hsi.wavelengths_nm):
+            kinds += [("hsi", "slope")]
     lidar = layout.get("lidar")
     if lidar is not None:
         kinds += [("lidar", "descriptor")]

@@ -26,6 +26,7 @@ from feddiff_secure.model.adapter import ADAPTED, adapted_prior, adapter_size
 from feddiff_secure.model.descriptors import (
     COEFFICIENTS,
     hsi_descriptor,
+    hsi_slope,
     lidar_descriptor,
     pixels,
     tile_means,
@@ -60,8 +61,8 @@ class Part:
 
     Attributes:
         modality: "hsi" or "lidar".
-        source: "embedding", "diffusion", "descriptor" (no network), or "tile" (the embedding,
-            else the descriptor, of the tile's mean).
+        source: "embedding", "diffusion", "descriptor" and "slope" (no network), or "tile" (the
+            embedding, else the descriptor, of the tile's mean).
         projection: the random Fourier features that expand it.
     """
 
@@ -278,6 +279,8 @@ class FeatureMap:
         found: dict[str, Floats] = {}
         if "descriptor" in wanted:
             found["descriptor"] = (hsi_descriptor if modality == "hsi" else lidar_descriptor)(rows)
+        if "slope" in wanted:
+            found["slope"] = hsi_slope(rows)
         if self.embedding is not None and "embedding" in wanted:
             found["embedding"] = self.embedding(rows, self.resampling)
         if "tile" in wanted:

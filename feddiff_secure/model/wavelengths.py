@@ -64,6 +64,15 @@ def band_wavelengths(
     return np.asarray(given, dtype=np.float64)
 
 
+def sees_shortwave(bands: int, wavelengths_nm: tuple[float, ...] | None) -> bool:
+    """Whether a sensor covers any shortwave point of the grid.
+
+    Raises:
+        DataError: see `resampling`.
+    """
+    return bool(resampling(bands, wavelengths_nm).covered.size > NEAR_POINTS)
+
+
 def resampling(bands: int, wavelengths_nm: tuple[float, ...] | None) -> Resampling:
     """Build the resampling of a sensor with `bands` bands.
 
