@@ -73,8 +73,10 @@ class Constants:
     averaged: float
 
 
-NOISED = Constants(width=16, rounds=60, clip=1.0, rate=1e-2, averaged=0.2)
-NOISELESS = Constants(width=16, rounds=200, clip=10.0, rate=1e-2, averaged=0.2)
+LEAST_EPSILON = 4.0  # with little noise
+LITTLE_NOISE = Constants(width=32, rounds=60, clip=1.0, rate=3e-2, averaged=0.2)
+MUCH_NOISE = Constants(width=32, rounds=60, clip=1.0, rate=1.5e-2, averaged=0.2)
+NOISELESS = Constants(width=16, rounds=240, clip=10.0, rate=1e-2, averaged=0.2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,13 @@ class TileMaps:
         return TileMaps(self.hsi[kept], self.lidar[kept], self.label[kept])
 
 
+def constants_of(config: RunConfig) -> Constants:
+    """The constants for a budget."""
+    if not config.is_private:
+        return NOISELESS
+    return LITTLE_NOISE if config.epsilon >= LEAST_EPSILON else MUCH_NOISE
+
+
 def gated_labels(
     config: RunConfig, prepared: Prepared, constants: Constants | None = None
 ) -> tuple[Labels, Labels]:
@@ -106,10 +115,10 @@ def gated_labels(
         config: whose ε, owners and colluders the noise is calibrated for; its seed makes the
             head's start and the noise.
         prepared: the data, of both modalities.
-        constants: None for those of the noise that the configuration has.
+        constants: None for those of the configuration's budget.
     """
     features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
-    given = constants or (NOISED if config.is_private else NOISELESS)
+    given = constants or constants_of(config)
     train = [
         maps.labelled()
         for tiles in prepared.owners
