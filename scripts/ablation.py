@@ -4,10 +4,12 @@
         [--variants raw,diffusion,…] [--prior NAME=FILE …] [--done FILE]
 
 Every variant of ψ goes through the same path as `feddiff-secure run`, with its defaults; so does
-`paper`, which has no ε. `svm` and `forest` are scikit-learn's, on the raw values of both
-modalities, tuned by cross-validation over regions or groups of the training part. Branches with
-FedDiff's optional parts come from scripts/make_prior.py: `--prior fdp=FILE` names one. Prints a
-JSON line a row as it is done; rows that the file given with --done has are left out.
+`paper`, which has no ε. `gated` is FedDiff's fusion on the features of the default, trained in one
+place at a federation's noise (scripts/gated_rows.py). `svm` and `forest` are scikit-learn's, on the
+raw values of both modalities, tuned by cross-validation over regions or groups of the training
+part. Branches with FedDiff's optional parts come from scripts/make_prior.py: `--prior fdp=FILE`
+names one. Prints a JSON line a row as it is done; rows that the file given with --done has are
+left out.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from feddiff_secure.paper.paper_run import run_paper
 from feddiff_secure.report.accuracy import Accuracy
 from scripts.accuracy_table import divided, one
 from scripts.classical import Rows, forest, labelled_rows, svm
+from scripts.gated_rows import gated_labels
 from scripts.make_pair import load_pair
 
 RAW = ("descriptor", "tile")
@@ -168,6 +171,19 @@ def paper(options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
     return _metrics(true, predicted, classes)
 
 
+def gated(options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
+    """The metrics of the gated fusion at the noise of a federation."""
+    true, predicted = [], []
+    with divided(options["data"], folds, seed) as parts:
+        for data, test in parts:
+            config = RunConfig(data=data, test=test, seed=seed, epsilon=options["epsilon"])
+            prepared = prepare(config)
+            wanted, found = gated_labels(config, prepared)
+            true.append(wanted)
+            predicted.append(found)
+    return _metrics(true, predicted, prepared.dataset.classes)
+
+
 def _metrics(
     true: list[NDArray[np.int64]], predicted: list[NDArray[np.int64]], classes: tuple[str, ...]
 ) -> dict[str, float]:
@@ -194,7 +210,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epsilons", default="inf,8,1")
-    parser.add_argument("--variants", help="by commas; default: all but paper")
+    parser.add_argument("--variants", help="by commas; default: all but paper and gated")
     parser.add_argument("--prior", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--pair", type=Path, help="connected branches, from scripts/make_pair.py")
     parser.add_argument("--done", type=Path)
@@ -211,12 +227,14 @@ def main() -> None:
         done = {(line["variant"], line["epsilon"]) for line in lines}
     seeds = range(given.seeds)
     for variant in asked:
-        for epsilon in given.epsilons.split(",") if variant in maps else ["inf"]:
+        for epsilon in given.epsilons.split(",") if variant in (*maps, "gated") else ["inf"]:
             if (variant, epsilon) in done:
                 continue
             options: dict[str, Any] = {"data": given.data, "epsilon": float(epsilon)}
             if variant in maps:
                 runs = [one(options, given.folds, seed, maps[variant]) for seed in seeds]
+            elif variant == "gated":
+                runs = [gated(options, given.folds, seed) for seed in seeds]
             elif variant == "paper":
                 runs = [paper(options, given.folds, seed) for seed in seeds]
             else:
