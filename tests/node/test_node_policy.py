@@ -14,6 +14,7 @@ from feddiff_secure.federation.plan import Plan
 from feddiff_secure.federation.plan_check import check_plan
 from feddiff_secure.node.policy import NodePolicy, check_job, refusal
 from tests.support.federations import plan_for
+from tests.support.topologies import topology_plan
 
 CONFIG = RunConfig(epsilon=8.0, rounds=4, nominal_tiles=1000)
 PLAN = plan_for(CONFIG)
@@ -73,6 +74,14 @@ def test_a_run_without_noise_needs_a_policy_without_a_bound() -> None:
 
 def test_a_plan_of_another_configuration_is_refused() -> None:
     assert codes(POLICY, replace(CONFIG, seed=1)) == ["config_mismatch"]
+
+
+def test_a_plan_with_class_means_that_the_configuration_leaves_out_is_refused() -> None:
+    config = RunConfig(epsilon=8.0, topology="split", nominal_tiles=1000, class_means=False)
+    offered = topology_plan(replace(config, class_means=None), 2, means=True)
+    forged = replace(offered, config_digest=config_digest(config))
+    (reason,) = check_job(with_policy(smallest_owners=2, least_colluders=0), config, forged)
+    assert (reason.code, reason.detail) == ("plan_not_of_config", "class_means")
 
 
 def test_a_list_of_configurations_cannot_be_passed_with_a_plan_that_departs_from_one() -> None:
