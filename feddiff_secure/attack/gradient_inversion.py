@@ -180,8 +180,8 @@ class GradientInversion:
         chosen[list(secret.tiles.values())] = True
         held = {**whole, target: take_tiles(whole[target], chosen)}
         origin = np.zeros((self.plain.classes, self.plain.features))
-        query = np.concatenate([origin, *_no_centre(self.plain)])
-        quiet, _ = self._round(self.plain, held, query)
+        quiet, _ = self._round(self.plain, held, _first_query(self.plain))
+        query = _first_query(self.noised)
         loud, total = self._round(self.noised, held, query)
         others = tuple(owner for owner in loud.known if owner.name != target)
         open_owner, scale = quiet.owners[target], self.plain.scale
@@ -249,8 +249,9 @@ class GradientInversion:
         return out
 
 
-def _no_centre(plan: Plan) -> list[Floats]:
-    """The rows of a query that leave ψ as it is: mean 0, factor 1; none without centring."""
-    if plan.blocks is None:
-        return []
-    return [np.zeros((1, plan.features)), np.ones((1, plan.features))]
+def _first_query(plan: Plan) -> Floats:
+    """Weights 0, with means that leave ψ as it is (mean 0, factor 1) and say nothing of classes."""
+    query = np.zeros(plan.query_shape("train"))
+    if plan.blocks is not None:
+        query[plan.classes + 1] = 1
+    return query
