@@ -267,8 +267,7 @@ class Query:
 
     Attributes:
         weights: (K, D). centre: (2, D), once the mean is released. means: of the classes, (K, D),
-            once they are. adapter: (P,), in a plan with
-            one, after the count.
+            once they are. adapter: (P,), in a plan with one, after the count.
     """
 
     weights: NDArray[np.float64]
