@@ -25,13 +25,7 @@ from tests.support.one_machine import (
     still_running,
     tree,
     wait_for,
-    write_tiny,
 )
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("data"))
 
 
 def check_goes_on(out: Path, rounds: int) -> None:

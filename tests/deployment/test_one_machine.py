@@ -21,13 +21,7 @@ from tests.support.one_machine import (
     site,
     started,
     wait_for,
-    write_tiny,
 )
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.slow
