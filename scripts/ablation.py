@@ -1,15 +1,18 @@
 """What each part of ψ, and of FedDiff, is worth: a row a variant, mean and deviation over seeds.
 
     python -m scripts.ablation [--data FILE] [--folds 5] [--seeds 3] [--epsilons inf,8,1]
-        [--variants raw,diffusion,…] [--prior NAME=FILE …] [--done FILE]
+        [--variants raw,diffusion,…] [--prior NAME=FILE …] [--only hsi] [--rounds 600]
+        [--clip 1] [--done FILE]
 
 Every variant of ψ goes through the same path as `feddiff-secure run`, with its defaults; so does
 `paper`, which has no ε. `gated` is FedDiff's fusion on the features of the default, trained in one
 place at a federation's noise (scripts/gated_rows.py). `svm` and `forest` are scikit-learn's, on the
 raw values of both modalities, tuned by cross-validation over regions or groups of the training
-part. Branches with FedDiff's optional parts come from scripts/make_prior.py: `--prior fdp=FILE`
-names one. Prints a JSON line a row as it is done; rows that the file given with --done has are
-left out.
+part; `svm-pixel` and `forest-pixel` read a pixel's own values without the means of its tile.
+`--only` leaves the other modality out of the data, for all variants alike; `--rounds` and
+`--clip` are for the runs of ψ. Branches with FedDiff's optional parts come from
+scripts/make_prior.py: `--prior fdp=FILE` names one. Prints a JSON line a row as it is done; rows
+that the file given with --done has are left out.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import argparse
 import dataclasses
 import json
 import math
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +50,7 @@ from scripts.accuracy_table import divided, one
 from scripts.classical import Rows, forest, labelled_rows, svm
 from scripts.gated_rows import gated_labels
 from scripts.make_pair import load_pair
+from scripts.topology_table import single
 
 RAW = ("descriptor", "tile")
 SOURCES: Mapping[str, tuple[str, ...]] = {
@@ -55,12 +60,16 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "default": ("embedding", "tile", "diffusion", "slope"),
     "default-slope": ("embedding", "tile", "diffusion"),
     "default+raw": ("embedding", "diffusion", "slope", *RAW),
+    "slope+diffusion": ("slope", "diffusion"),
 }
 """Sources of ψ by variant. LiDAR's own values are in all of them, `slope` where it is a default."""
-CLASSICAL: Mapping[str, Callable[[Rows, Rows, int], NDArray[np.int64]]] = {
-    "svm": svm,
-    "forest": forest,
+CLASSICAL: Mapping[str, tuple[Callable[[Rows, Rows, int], NDArray[np.int64]], bool]] = {
+    "svm": (svm, True),
+    "forest": (forest, True),
+    "svm-pixel": (svm, False),
+    "forest-pixel": (forest, False),
 }
+"""Classifier, and whether its rows hold the means of their tile."""
 
 
 def feature_map(
@@ -143,12 +152,14 @@ def variants(files: Mapping[str, list[Path]], pair: Path | None) -> dict[str, Fe
 def classical(name: str, options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
     """The metrics of a classifier that sees everything in one place."""
     true, predicted = [], []
+    classify, tile_means = CLASSICAL[name]
     with divided(options["data"], folds, seed) as parts:
-        for data, test in parts:
-            prepared = prepare(RunConfig(data=data, test=test, seed=seed, epsilon=math.inf))
-            train = labelled_rows(prepared.owners)
-            held_out = labelled_rows([prepared.test])
-            predicted.append(CLASSICAL[name](train, held_out, seed))
+        for data, test, splitter in parts:
+            config = RunConfig(data=data, test=test, seed=seed, epsilon=math.inf)
+            prepared = prepare(config, splitter)
+            train = labelled_rows(prepared.owners, tile_means=tile_means)
+            held_out = labelled_rows([prepared.test], tile_means=tile_means)
+            predicted.append(classify(train, held_out, seed))
             true.append(held_out.label)
     return _metrics(true, predicted, prepared.dataset.classes)
 
@@ -157,13 +168,14 @@ def paper(options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
     """The metrics of the profile `paper`."""
     true, predicted = [], []
     with divided(options["data"], folds, seed) as parts:
-        for data, test in parts:
+        for data, test, splitter in parts:
             given = {"data": data, "test": test, "seed": seed, "profile": "paper"}
             result = run_paper(
                 RunConfig(**with_profile_defaults(given)),
                 log=lambda _line: None,
                 progress=Silent(),
                 on_ready=lambda: None,
+                splitter=splitter,
             )
             true.append(result.test_true.astype(np.int64))
             predicted.append(result.test_predicted.astype(np.int64))
@@ -175,9 +187,9 @@ def gated(options: dict[str, Any], folds: int, seed: int) -> dict[str, float]:
     """The metrics of the gated fusion at the noise of a federation."""
     true, predicted = [], []
     with divided(options["data"], folds, seed) as parts:
-        for data, test in parts:
+        for data, test, splitter in parts:
             config = RunConfig(data=data, test=test, seed=seed, epsilon=options["epsilon"])
-            prepared = prepare(config)
+            prepared = prepare(config, splitter)
             wanted, found = gated_labels(config, prepared)
             true.append(wanted)
             predicted.append(found)
@@ -193,9 +205,9 @@ def _metrics(
     return {"oa": found.oa, "aa": found.aa, "kappa": found.kappa}
 
 
-def row(variant: str, epsilon: str, runs: list[dict[str, float]]) -> dict[str, Any]:
+def row(runs: list[dict[str, float]]) -> dict[str, Any]:
     """Mean and deviation over seeds."""
-    found: dict[str, Any] = {"variant": variant, "epsilon": epsilon}
+    found: dict[str, Any] = {}
     for name in ("oa", "aa", "kappa"):
         values = [run[name] for run in runs]
         found[name] = round(float(np.mean(values)), 4)
@@ -213,6 +225,9 @@ def main() -> None:
     parser.add_argument("--variants", help="by commas; default: all but paper and gated")
     parser.add_argument("--prior", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--pair", type=Path, help="connected branches, from scripts/make_pair.py")
+    parser.add_argument("--only", choices=("hsi", "lidar"), help="leave the other modality out")
+    parser.add_argument("--rounds", type=int, help="of runs of ψ; default: that of a run")
+    parser.add_argument("--clip", type=float, help="of runs of ψ; default: that of a run")
     parser.add_argument("--done", type=Path)
     given = parser.parse_args()
     files: dict[str, list[Path]] = {}
@@ -221,25 +236,39 @@ def main() -> None:
         files.setdefault(name, []).append(Path(path))
     maps = variants(files, given.pair)
     asked = given.variants.split(",") if given.variants else [*maps, *CLASSICAL]
-    done = set()
+    constants = {"rounds": given.rounds, "clip": given.clip}
+    setting = {"only": given.only, **constants, "folds": given.folds}
+    done = []
     if given.done is not None and given.done.is_file():
-        lines = map(json.loads, given.done.read_text(encoding="utf-8").splitlines())
-        done = {(line["variant"], line["epsilon"]) for line in lines}
-    seeds = range(given.seeds)
+        done = list(map(json.loads, given.done.read_text(encoding="utf-8").splitlines()))
     for variant in asked:
         for epsilon in given.epsilons.split(",") if variant in (*maps, "gated") else ["inf"]:
-            if (variant, epsilon) in done:
+            named = {"variant": variant, "epsilon": epsilon, **setting}
+            if any(named.items() <= line.items() for line in done):
                 continue
-            options: dict[str, Any] = {"data": given.data, "epsilon": float(epsilon)}
-            if variant in maps:
-                runs = [one(options, given.folds, seed, maps[variant]) for seed in seeds]
-            elif variant == "gated":
-                runs = [gated(options, given.folds, seed) for seed in seeds]
-            elif variant == "paper":
-                runs = [paper(options, given.folds, seed) for seed in seeds]
-            else:
-                runs = [classical(variant, options, given.folds, seed) for seed in seeds]
-            print(json.dumps(row(variant, epsilon, runs)), flush=True)
+            runs = [measured(given, maps, variant, float(epsilon), s) for s in range(given.seeds)]
+            print(json.dumps(named | row(runs)), flush=True)
+
+
+def measured(
+    given: argparse.Namespace,
+    maps: Mapping[str, FeatureMaker],
+    variant: str,
+    epsilon: float,
+    seed: int,
+) -> dict[str, float]:
+    """The metrics of one variant for one seed."""
+    options: dict[str, Any] = {"data": given.data, "epsilon": epsilon}
+    with tempfile.TemporaryDirectory(prefix="ablation-") as folder:
+        if given.only is not None:
+            options["data"] = single(given.data, seed, given.only, Path(folder))
+        if variant in CLASSICAL:
+            return classical(variant, options, given.folds, seed)
+        if variant in ("gated", "paper"):
+            return {"gated": gated, "paper": paper}[variant](options, given.folds, seed)
+        constants = {"rounds": given.rounds, "clip": given.clip}
+        options |= {name: value for name, value in constants.items() if value is not None}
+        return one(options, given.folds, seed, maps[variant])
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@
         [--prior simulated]
 
 Without --data it uses the simulated scene. Every row is made of runs through the same path as
-`feddiff-secure run`, with its defaults. With --folds (tables with regions) the regions are dealt
-into folds, every fold is tested once on a model trained on the others, and a seed's figure is
-over the pixels of all folds; classes that live in one region are trained on but not tested.
+`feddiff-secure run`, with its defaults. With --folds the ground (a table's regions within each
+class, else the cells of `feddiff_secure.data.folds`) is dealt into folds, every fold is tested once
+on a model trained on the others, and a seed's figure is over the pixels of all folds; classes that
+live in one place are trained on but not tested.
 """
 
 from __future__ import annotations
@@ -18,22 +19,38 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feddiff_secure.config.schema import RunConfig
+from feddiff_secure.data.folds import fold_split
 from feddiff_secure.data.hdf5_writer import write_scene
-from feddiff_secure.data.read import read_dataset
 from feddiff_secure.data.scene import Dataset, PixelTable
+from feddiff_secure.federation.prepare import Splitter, load
 from feddiff_secure.federation.progress import Silent
 from feddiff_secure.federation.remembered import Remembered
 from feddiff_secure.federation.run import FeatureMaker, default_features, simulate
 from feddiff_secure.report.accuracy import Accuracy
 
 _remembered = Remembered()
+
+
+class Part(NamedTuple):
+    """What one run trains on and is tested on.
+
+    Attributes:
+        data: the data set; None for the simulated scene.
+        test: a file of test data; None where a part of `data` is set aside.
+        splitter: sets it aside; None for the default.
+    """
+
+    data: str | None
+    test: str | None = None
+    splitter: Splitter | None = None
 
 
 def one(
@@ -45,35 +62,30 @@ def one(
 
 
 @contextmanager
-def divided(
-    data: str | None, folds: int, seed: int
-) -> Iterator[list[tuple[str | None, str | None]]]:
-    """(training data, test file) of every fold; without folds the data and no file."""
+def divided(data: str | None, folds: int, seed: int) -> Iterator[list[Part]]:
+    """The parts, one a fold; without folds the data as it is."""
     with tempfile.TemporaryDirectory(prefix="folds-") as folder:  # copies of data: not left behind
-        yield (
-            [(data, None)]
-            if not folds
-            else list(_folds(Path(str(data)), Path(folder), folds, seed))
-        )
+        yield list(_parts(data, Path(folder), folds, seed)) if folds else [Part(data)]
 
 
 def _pooled(
     options: dict[str, Any],
-    parts: list[tuple[str | None, str | None]],
+    parts: list[Part],
     seed: int,
     feature_map: FeatureMaker,
 ) -> dict[str, float]:
     """The metrics over the test pixels of all parts."""
     true, predicted = [], []
-    for train, test in parts:
+    for part in parts:
         with tempfile.TemporaryDirectory(prefix="ledgers-") as ledgers:  # each counts for itself
             result = simulate(
-                RunConfig(**{**options, "data": train, "test": test, "seed": seed}),
+                RunConfig(**{**options, "data": part.data, "test": part.test, "seed": seed}),
                 log=lambda _line: None,
                 progress=Silent(),
                 on_ready=lambda _plan: None,
                 describer=_remembered,
                 feature_map=feature_map,
+                splitter=part.splitter,
                 ledgers=Path(ledgers),
             )
         true.append(result.test_true)
@@ -84,24 +96,32 @@ def _pooled(
     return {"oa": found.oa, "aa": found.aa, "kappa": found.kappa, "n_test": found.n_test}
 
 
-def _folds(data: Path, folder: Path, folds: int, seed: int) -> list[tuple[str, str]]:
-    """(training file, test file) of every fold, split by region within each class."""
-    table = read_dataset(data).table
-    if table is None or table.region is None:
-        sys.exit(f"{data}: --folds needs a table with regions")
+def _parts(data: str | None, folder: Path, folds: int, seed: int) -> Iterator[Part]:
+    """A part a fold: files of a table's regions, or tiles of other ground."""
+    table = load(data, seed).table
+    if table is not None and table.region is not None:
+        yield from _regions(table, table.region, folder, folds, seed)
+        return
+    for number in range(folds):
+        splitter = partial(fold_split, folds=folds, number=number, seed=seed)
+        yield Part(data, splitter=splitter)
+
+
+def _regions(
+    table: PixelTable, region: NDArray[np.int32], folder: Path, folds: int, seed: int
+) -> Iterator[Part]:
+    """Training and test file of every fold, split by region within each class."""
     rng = np.random.default_rng(seed)
     fold = np.full(table.n_pixels, -1)
     for label in np.unique(table.label[table.label > 0]):
-        regions = rng.permutation(np.unique(table.region[table.label == label]))
-        for number, region in enumerate(regions if len(regions) > 1 else []):
-            fold[(table.region == region) & (table.label == label)] = number % folds
-    files = []
+        regions = rng.permutation(np.unique(region[table.label == label]))
+        for number, found in enumerate(regions if len(regions) > 1 else []):
+            fold[(region == found) & (table.label == label)] = number % folds
     for number in range(folds):
-        pair = (folder / f"train-{number}.h5", folder / f"test-{number}.h5")
-        for path, rows in zip(pair, (fold != number, fold == number), strict=True):
+        train, test = (folder / f"{name}-{number}.h5" for name in ("train", "test"))
+        for path, rows in ((train, fold != number), (test, fold == number)):
             write_scene(path, Dataset(table=_rows(table, rows)))
-        files.append((str(pair[0]), str(pair[1])))
-    return files
+        yield Part(str(train), str(test))
 
 
 def _rows(table: PixelTable, rows: NDArray[np.bool_]) -> PixelTable:

@@ -1,9 +1,9 @@
 """Classifiers without federation or privacy, for comparison: SVM and random forest on raw values.
 
-Both see every pixel of every owner in one place. Rows are the channels of both modalities and,
-in tiles of more than one pixel, the tile's mean of each, so that they have what ψ has. Columns
-are standardised by the training rows. Hyper-parameters are chosen by cross-validation that keeps
-regions (or groups, or tiles) together.
+Both see every pixel of every owner in one place. Rows are the channels of both modalities and, in
+tiles of more than one pixel, the tile's mean of each (unless left out), so that they have what ψ
+has. Columns are standardised by the training rows. Hyper-parameters are chosen by cross-validation
+that keeps regions (or groups, or tiles) together.
 """
 
 from __future__ import annotations
@@ -41,20 +41,27 @@ class Rows:
     together: NDArray[np.int64]
 
 
-def labelled_rows(parts: list[TileSet]) -> Rows:
-    """The labelled pixels of some tiles, both modalities side by side."""
-    found = [_of_block(block) for tiles in parts for block in tiles]
+def labelled_rows(parts: list[TileSet], *, tile_means: bool = True) -> Rows:
+    """The labelled pixels of some tiles, both modalities side by side.
+
+    Args:
+        parts: the tiles.
+        tile_means: whether rows hold the means of their tile too.
+    """
+    found = [_of_block(block, tile_means) for tiles in parts for block in tiles]
     values, label, together = (np.concatenate(column) for column in zip(*found, strict=True))
     return Rows(values, label, together)
 
 
-def _of_block(block: TileBlock) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _of_block(
+    block: TileBlock, tile_means: bool
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     area = block.height * block.width
     columns = []
     for values in block.modalities.values():
         pixels = values.reshape(len(block), values.shape[1], area).transpose(0, 2, 1)
         columns.append(pixels.reshape(-1, values.shape[1]))
-        if area > 1:
+        if tile_means and area > 1:
             columns.append(np.repeat(pixels.mean(axis=1), area, axis=0))
     label = block.label.reshape(-1).astype(np.int64)
     kept = label > 0

@@ -44,7 +44,7 @@ def row(data: str | None, name: str, epsilon: float, folds: int, seeds: int) -> 
     runs = []
     for seed in range(seeds):
         with tempfile.TemporaryDirectory(prefix="topology-") as folder:
-            used = data if only is None else _single(data, seed, only, Path(folder))
+            used = data if only is None else single(data, seed, only, Path(folder))
             runs.append(one({**options, "data": used, "epsilon": epsilon}, folds, seed))
     found: dict[str, Any] = {"data": data or "simulated", "topology": name, "epsilon": str(epsilon)}
     for metric in METRICS:
@@ -54,7 +54,7 @@ def row(data: str | None, name: str, epsilon: float, folds: int, seeds: int) -> 
     return found | {"n_test": runs[0]["n_test"]}
 
 
-def _single(data: str | None, seed: int, modality: str, folder: Path) -> str:
+def single(data: str | None, seed: int, modality: str, folder: Path) -> str:
     """A copy of the data that holds one modality."""
     dataset = load(data, seed)
     path = folder / f"{modality}.h5"
