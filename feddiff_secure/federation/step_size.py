@@ -11,9 +11,11 @@ can be before the noise it lets in rivals the scores it builds. A tile of side s
 of up to s² pixels before the clip, so its gradient keeps its full length C for longer; κ grows with
 √s.
 
-One round moves W by no more than 60 units of η·C; what the effective step has beyond that is
-momentum. Without noise the effective step is 600, β = 0.9, and as noise gets less a private run
-comes to that: many tiles, or few of large ε, are trained as far as they would be without privacy.
+One round moves W by no more than 60 units of η·C, and in more than 60 rounds by less: 3600 / T;
+what the effective step has beyond that is momentum, whose memory 1/(1 − β) is then at most a sixth
+of the run. Of 600 rounds of 60 units the last hundreds would circle round a minimum that smaller
+steps come to. Without noise the effective step is 600, and as noise gets less a private run comes
+to that: many tiles, or few of large ε, are trained as far as they would be without privacy.
 
 In the split topology two models are trained, each on the columns and the ψ_m of its own modality,
 over the same ground. So N is the number of tiles a modality has, half of all tiles; and ‖ψ_m‖² is
@@ -32,7 +34,8 @@ from feddiff_secure.aggregation.update import UpdateRule
 from feddiff_secure.federation.plan import Plan
 
 SCORE_NOISE = 1.25  # κ for tiles of one pixel
-MOST_STEP = 60.0  # of η·C
+MOST_STEP = 60.0  # of η·C, in runs of up to LONG_RUN rounds
+LONG_RUN = 60  # rounds; one of k times as many takes steps of a k-th
 MOST_EFFECTIVE_STEP = 600.0  # of η·C / (1 − β): that of a run without noise
 
 
@@ -49,7 +52,7 @@ def update_rule(plan: Plan, tiles: int) -> UpdateRule:
     apart = plan.class_share_std is None
     most, kappa = reach * MOST_EFFECTIVE_STEP, SCORE_NOISE * (reach if apart else 1.0)
     effective = min(most, _effective_step(plan, expected, kappa))
-    step = min(reach * MOST_STEP, effective)
+    step = min(reach * MOST_STEP * min(1.0, LONG_RUN / plan.rounds), effective)
     return UpdateRule(
         step_size=step / plan.clip,
         momentum=1.0 - step / effective,

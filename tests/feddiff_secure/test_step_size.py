@@ -57,6 +57,25 @@ def test_little_noise_is_trained_as_none_is(plan: Plan) -> None:
     assert steps[-1] == pytest.approx(600.0)
 
 
+@pytest.mark.parametrize(
+    ("rounds", "step", "memory"), [(1, 60, 10), (60, 60, 10), (120, 30, 20), (600, 6, 100)]
+)
+def test_longer_runs_take_smaller_steps_to_the_same_reach(
+    plan: Plan, rounds: int, step: float, memory: float
+) -> None:
+    rule = update_rule(replace(plan, noise_multiplier=0.0, rounds=rounds), 400)
+    assert rule.step_size * plan.clip == pytest.approx(step)
+    assert 1 / (1 - rule.momentum) == pytest.approx(memory)
+
+
+@pytest.mark.parametrize("rounds", [10, 60, 240, 1_000])
+def test_smaller_steps_let_in_the_noise_of_the_rule(plan: Plan, rounds: int) -> None:
+    long = replace(plan, rounds=rounds)
+    for tiles in (50, 400, 3_000):
+        assert score_noise(long, tiles) <= SCORE_NOISE * (1 + 1e-9)
+        assert 0.0 <= update_rule(long, tiles).momentum < 1.0
+
+
 def test_the_noise_that_is_let_in_is_the_rules(plan: Plan) -> None:
     """Rounds of noise alone: what they leave in a weight, after momentum, is at most κ."""
     tiles = 6_000
