@@ -122,6 +122,11 @@ class PairedMap(FeatureMap):
         return {**super().to_dict(), "pair": weights}
 
 
+def fine_map(config: RunConfig, layout: SensorLayout, tile: int) -> FeatureMap:
+    """ψ as `run --spectra fine` makes it."""
+    return FeatureMap.public(layout, tile=tile, seed=config.seed, spectra="fine")
+
+
 def paired_map(
     sources: tuple[str, ...],
     pair: PairedBranches,
@@ -140,6 +145,7 @@ def variants(files: Mapping[str, list[Path]], pair: Path | None) -> dict[str, Fe
     found: dict[str, FeatureMaker] = {
         name: partial(feature_map, sources, {}) for name, sources in SOURCES.items()
     }
+    found["fine"] = fine_map
     for base in ("raw+diffusion", "default"):
         for name, paths in files.items():
             priors = {prior.modality: prior for prior in map(load_prior, paths)}

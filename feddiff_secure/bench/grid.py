@@ -45,7 +45,7 @@ _RUN_KEYS: Final = frozenset(
         "delta", "partition", "holds", "labels", "key_agreement", "rounding", "mechanism",
         "colluders", "dropouts", "nominal_tiles", "count_fraction", "centring", "mean_fraction",
         "class_means", "class_fraction", "prior", "prior_rounds", "prior_fraction", "unit", "tile",
-        "rounds", "sampling_rate", "clip",
+        "rounds", "sampling_rate", "clip", "spectra",
     }
 )  # fmt: skip
 

@@ -177,7 +177,9 @@ def _comparison(
     began = time.perf_counter()
     config, prepared = job.config, prepare(job.config, splitter)
     check_labelled(prepared)
-    features = FeatureMap.public(prepared.dataset.layout, tile=prepared.tile, seed=config.seed)
+    features = FeatureMap.public(
+        prepared.dataset.layout, tile=prepared.tile, seed=config.seed, spectra=config.spectra
+    )
     held = [labelled_examples(features, describer(features, t, Silent())) for t in prepared.owners]
     if job.kind == "centralised":
         held = [together(iter(held))]

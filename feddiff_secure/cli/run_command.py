@@ -194,6 +194,14 @@ def run(  # noqa: PLR0917  # one parameter an option, given by name
             rich_help_panel=_RUN,
         ),
     ] = None,
+    spectra: Annotated[
+        str | None,
+        typer.Option(
+            help="How spectra are described: robust (survives noise), or fine (tells similar "
+            "classes apart with --epsilon inf and --rounds 200). Default: robust.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(

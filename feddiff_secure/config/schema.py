@@ -28,6 +28,7 @@ Rounding = Literal["nearest", "stochastic"]
 Noise = Literal["distributed", "local", "none"]
 UnitName = Literal["tile", "pixel"]
 Profile = Literal["private", "paper"]
+Spectra = Literal["robust", "fine"]
 Engine = Literal["local", "flare"]
 Device = Literal["cpu", "cuda"]
 
@@ -40,6 +41,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "mechanism": get_args(Mechanism),
     "unit": get_args(UnitName),
     "profile": get_args(Profile),
+    "spectra": get_args(Spectra),
     "engine": get_args(Engine),
     "device": get_args(Device),
 }
@@ -91,6 +93,8 @@ class RunConfig:
         unit: unit of privacy.
         tile: side of a tile in pixels; None for the default of the data's kind.
         profile: `private`, or `paper` for FedDiff as published.
+        spectra: how a spectrum is described: `robust`, by what survives noise, or `fine`, by what
+            tells similar classes apart in runs with little noise and some hundred rounds.
         prior: where the diffusion branches come from: `simulated`, the shipped ones; `dp`, those
             with the HSI branch adapted to the owners' tiles inside the budget; or the path of a
             prior file or a folder of them, whose provenance must be public or simulated.
@@ -139,6 +143,7 @@ class RunConfig:
     unit: UnitName = "tile"
     tile: int | None = None
     profile: Profile = "private"
+    spectra: Spectra = "robust"
     prior: str = "simulated"
     prior_rounds: int = 8
     prior_fraction: float = 0.05

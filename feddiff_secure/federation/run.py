@@ -68,7 +68,12 @@ def default_features(config: RunConfig, layout: SensorLayout, tile: int) -> Feat
     """
     priors = chosen_priors(config.prior)
     return FeatureMap.public(
-        layout, tile=tile, seed=config.seed, priors=priors, adapts=config.adapts
+        layout,
+        tile=tile,
+        seed=config.seed,
+        spectra=config.spectra,
+        priors=priors,
+        adapts=config.adapts,
     )
 
 

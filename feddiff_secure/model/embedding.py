@@ -6,26 +6,23 @@ only (`scripts/make_embedding.py`) to ignore what one material does not mean: il
 mixing, sensor noise. It reads the spectrum standardised on the public wavelength grid, the grid's
 coverage by the sensor and the spectrum's level, so any set of bands will do.
 
-The file holds float32 `weight.0`, `bias.0`, …, one pair a layer, and one metadata string whose
-key is the format's version and whose value is the provenance (safetensors writes several keys in
-no fixed order, and equal embeddings are to be equal files). A file with anything else in it, or
-over the size limit, is refused. Numpy only: a row depends on that row alone, bit for bit.
+The file (`public_tensors.py`) holds float32 `weight.0`, `bias.0`, …, one pair a layer. A file with
+anything else in it, or over the size limit, is refused. Numpy only: a row depends on that row
+alone, bit for bit.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from feddiff_secure.errors import DataError
+from feddiff_secure.model.public_tensors import read_public_tensors, write_public_tensors
 from feddiff_secure.model.rowwise import row_matmul
 from feddiff_secure.model.wavelengths import GRID_NM, Resampling, standardise
 
@@ -83,16 +80,9 @@ def _gelu(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def save_embedding(path: Path, layers: tuple[tuple[Rows, Rows], ...], provenance: str) -> str:
     """Write an embedding file and return its SHA-256; atomic by rename."""
-    from safetensors.numpy import save  # noqa: PLC0415
-
-    tensors = {f"weight.{i}": np.ascontiguousarray(w) for i, (w, _) in enumerate(layers)}
-    tensors |= {f"bias.{i}": np.ascontiguousarray(b) for i, (_, b) in enumerate(layers)}
-    data = save(tensors, metadata={FORMAT: provenance})
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    load_embedding(partial)  # it must read back before it counts as written
-    partial.replace(path)
-    return hashlib.sha256(data).hexdigest()
+    tensors = {f"weight.{i}": w for i, (w, _) in enumerate(layers)}
+    tensors |= {f"bias.{i}": b for i, (_, b) in enumerate(layers)}
+    return write_public_tensors(path, tensors, FORMAT, provenance, load_embedding)
 
 
 @lru_cache(maxsize=1)
@@ -113,46 +103,11 @@ def load_embedding(path: Path) -> SpectralEmbedding:
         DataError: missing, too large, not safetensors, unknown format version, or any tensor
             that is not a finite float32 one of the expected shape.
     """
-    data = _read(path)
-    metadata, tensors = _parse(path, data)
-    if set(metadata) != {FORMAT}:
-        raise DataError(f"{path}: its metadata is not that of {FORMAT!r}", _HINT)
     expected: dict[str, tuple[int, ...]] = {}
     for number, shape in enumerate(SHAPES):
         expected |= {f"weight.{number}": shape, f"bias.{number}": shape[:1]}
-    if set(expected) != set(tensors):
-        odd = sorted(set(expected) ^ set(tensors))[0]
-        raise DataError(f"{path}: tensor {odd!r} is missing or unexpected", _HINT)
-    for name, wanted in expected.items():
-        given = tensors[name]
-        if given.shape != wanted or given.dtype != np.float32:
-            raise DataError(f"{path}: tensor {name!r} must be float32 {wanted}", _HINT)
-        if not np.isfinite(given).all():
-            raise DataError(f"{path}: tensor {name!r} is not finite", _HINT)
+    data, tensors, provenance = read_public_tensors(
+        path, FORMAT, expected, MAX_EMBEDDING_BYTES, _HINT
+    )
     pairs = tuple((tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(len(SHAPES)))
-    return SpectralEmbedding(pairs, hashlib.sha256(data).hexdigest(), metadata[FORMAT])
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_EMBEDDING_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the embedding ({error.strerror})", _HINT) from error
-    if len(data) > MAX_EMBEDDING_BYTES:
-        limit = f"{MAX_EMBEDDING_BYTES} bytes at most"
-        raise DataError(f"{path}: an embedding may have {limit}", _HINT)
-    return data
-
-
-def _parse(path: Path, data: bytes) -> tuple[dict[str, str], dict[str, npt.NDArray[Any]]]:
-    from safetensors import SafetensorError  # noqa: PLC0415
-    from safetensors.numpy import load  # noqa: PLC0415
-
-    try:
-        tensors = load(data)  # checks the header against the data's length
-        length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: not a safetensors file ({error})", _HINT) from error
-    return metadata, tensors
+    return SpectralEmbedding(pairs, hashlib.sha256(data).hexdigest(), provenance)

@@ -20,23 +20,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from feddiff_secure.config.schema import Spectra
 from feddiff_secure.data.layout import SensorLayout
 from feddiff_secure.errors import DataError
 from feddiff_secure.model.adapter import ADAPTED, adapted_prior, adapter_size
 from feddiff_secure.model.descriptors import (
-    COEFFICIENTS,
     hsi_descriptor,
     hsi_slope,
     lidar_descriptor,
     pixels,
     tile_means,
 )
-from feddiff_secure.model.embedding import OUTPUTS, SpectralEmbedding, shipped_embedding
-from feddiff_secure.model.features import FEATURES, hsi_features, lidar_features
+from feddiff_secure.model.embedding import SpectralEmbedding, shipped_embedding
+from feddiff_secure.model.features import hsi_features, lidar_features
 from feddiff_secure.model.frozen_network import FrozenNetwork, provenance_lines
 from feddiff_secure.model.gaps import filled
 from feddiff_secure.model.inputs import height_and_intensity
-from feddiff_secure.model.kernels import CONSTANT_SHARE, KERNELS, Columns, kinds_of, scale_of
+from feddiff_secure.model.kernels import (
+    CONSTANT_SHARE,
+    KERNELS,
+    Columns,
+    kinds_of,
+    scale_of,
+)
+from feddiff_secure.model.log_shape import LogShape, shipped_log_shape
+from feddiff_secure.model.part import Part, descriptor_length
 from feddiff_secure.model.prior import Prior, load_prior
 from feddiff_secure.model.projection import FourierProjection
 from feddiff_secure.model.wavelengths import Resampling, resampling
@@ -56,34 +64,6 @@ _HINT = "the model file is damaged, or was made by another version or with anoth
 
 
 @dataclass(frozen=True)
-class Part:
-    """One descriptor and its expansion.
-
-    Attributes:
-        modality: "hsi" or "lidar".
-        source: "embedding", "diffusion", "descriptor" and "slope" (no network), or "tile" (the
-            embedding, else the descriptor, of the tile's mean).
-        projection: the random Fourier features that expand it.
-    """
-
-    modality: str
-    source: str
-    projection: FourierProjection
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; the digest pins the drawn frequencies."""
-        return {
-            "modality": self.modality,
-            "source": self.source,
-            "inputs": self.projection.inputs,
-            "features": self.projection.features,
-            "scale": self.projection.scale,
-            "seed": list(self.projection.seed),
-            "sha256": self.projection.digest,
-        }
-
-
-@dataclass(frozen=True)
 class FeatureMap:
     """The public map ψ of one sensor layout.
 
@@ -95,6 +75,7 @@ class FeatureMap:
             constant.
         priors: the branches the diffusion parts read, by modality.
         embedding: the public embedding of spectra; None where no part reads it.
+        log_shape: the whitening of log shapes; None where no part reads it.
         adapter: (P,), what `priors["hsi"]` was adapted by (`adapter.py`); None for a map of a run
             that adapts nothing.
     """
@@ -105,6 +86,7 @@ class FeatureMap:
     parts: tuple[Part, ...]
     priors: Mapping[str, Prior] = field(default_factory=dict)
     embedding: SpectralEmbedding | None = None
+    log_shape: LogShape | None = None
     adapter: npt.NDArray[np.float64] | None = None
 
     @staticmethod
@@ -114,6 +96,7 @@ class FeatureMap:
         tile: int,
         seed: int = 0,
         learned: bool = True,
+        spectra: Spectra = "robust",
         priors: Mapping[str, Prior] | None = None,
         kinds: Sequence[tuple[str, str]] | None = None,
         adapts: bool = False,
@@ -126,6 +109,7 @@ class FeatureMap:
             seed: public seed of the projections.
             learned: whether to use the frozen networks; without them a spectrum is described by
                 its DCT, for comparison.
+            spectra: how a spectrum is described (`kernels.py`).
             priors: branches to use instead of the shipped ones, by modality.
             kinds: other parts than the default ones, as (modality, source), for comparison; a map
                 of others cannot be written to a model file.
@@ -135,7 +119,8 @@ class FeatureMap:
             DataError: a shipped prior, or the embedding, is missing or damaged; or there is no HSI
                 to adapt a branch to.
         """
-        kinds = kinds_of(layout, tile, learned=learned) if kinds is None else kinds
+        if kinds is None:
+            kinds = kinds_of(layout, tile, learned=learned, spectra=spectra)
         embedded = ("hsi", "embedding") in kinds
         needed = {modality for modality, source in kinds if source == "diffusion"}
         loaded = {m: (priors or {}).get(m) or load_prior(m) for m in sorted(needed)}
@@ -150,7 +135,7 @@ class FeatureMap:
                 source,
                 FourierProjection(
                     seed=(seed, list(KERNELS).index((modality, source)), 0),
-                    inputs=_inputs(layout, modality, source, embedded=embedded),
+                    inputs=descriptor_length(layout, modality, source, embedded=embedded),
                     features=PART_FEATURES,
                     scale=scale_of(layout, modality, source),
                 ),
@@ -164,6 +149,7 @@ class FeatureMap:
             parts=parts,
             priors=loaded,
             embedding=shipped_embedding() if embedded else None,
+            log_shape=shipped_log_shape() if ("hsi", "log-shape") in kinds else None,
             adapter=np.zeros(adapter_size(loaded[ADAPTED].branch.config)) if adapts else None,
         )
 
@@ -188,6 +174,9 @@ class FeatureMap:
         if self.embedding is not None:
             name = f"hsi embedding {self.embedding.digest[:16]}"
             found.append(FrozenNetwork(name, self.embedding.provenance))
+        if self.log_shape is not None:
+            name = f"hsi log shape {self.log_shape.digest[:16]}"
+            found.append(FrozenNetwork(name, self.log_shape.provenance))
         return found
 
     @property
@@ -281,6 +270,8 @@ class FeatureMap:
             found["descriptor"] = (hsi_descriptor if modality == "hsi" else lidar_descriptor)(rows)
         if "slope" in wanted:
             found["slope"] = hsi_slope(rows)
+        if self.log_shape is not None and "log-shape" in wanted:
+            found["log-shape"] = self.log_shape(rows, layout.wavelengths_nm)
         if self.embedding is not None and "embedding" in wanted:
             found["embedding"] = self.embedding(rows, self.resampling)
         if "tile" in wanted:
@@ -326,6 +317,7 @@ class FeatureMap:
             "columns": [block._asdict() for block in self.columns],
             "priors": {modality: prior.digest for modality, prior in sorted(self.priors.items())},
             "embedding": None if self.embedding is None else self.embedding.digest,
+            **({} if self.log_shape is None else {"log_shape": self.log_shape.digest}),
             **({} if self.adapter is None else {"adapter": {ADAPTED: len(self.adapter)}}),
         }
 
@@ -367,6 +359,7 @@ class FeatureMap:
             tile=tile,
             seed=seed,
             learned=learned,
+            spectra="fine" if "log_shape" in fields else "robust",
             priors=priors,
             adapts="adapter" in fields,
         )
@@ -375,15 +368,3 @@ class FeatureMap:
             if described.get(key) != fields.get(key):
                 raise DataError(f"feature map: {key} is not what this installation has", _HINT)
         return rebuilt
-
-
-def _inputs(layout: SensorLayout, modality: str, source: str, *, embedded: bool) -> int:
-    """Length of the descriptor that a part expands."""
-    if source == "diffusion":
-        return FEATURES + 1 if modality == "hsi" else FEATURES
-    if source == "embedding" or (source == "tile" and embedded):
-        return OUTPUTS
-    found = layout.get(modality)
-    assert found is not None
-    channels = len(found.channels)
-    return min(channels, COEFFICIENTS) + 1 if modality == "hsi" else channels

@@ -89,7 +89,10 @@ def open_owner(settings: NodeSettings, job: PublicJob, held: ExitStack) -> Owner
     owners = keys.owners(keys.pinned if job.owners is None else job.owners)
     coordinator = keys.coordinator()
     tiles = own_tiles(settings, job)
-    features = FeatureMap.public(job.layout, tile=job.tile, seed=job.config.seed)
+    config = job.config
+    features = FeatureMap.public(
+        job.layout, tile=job.tile, seed=config.seed, spectra=config.spectra
+    )
     examples = labelled_examples(features, describe(features, tiles, Silent()))
     ledger = held.enter_context(open_ledger(settings, keys.name, tiles_digest(tiles)))
     review = None

@@ -128,6 +128,7 @@ def test_json_is_one_object_on_stdout(cli: Cli, tiny: Path, tmp_path: Path) -> N
         ("--ring-bits", 64),
         ("--rounding", "stochastic"),
         ("--key-agreement", "hybrid"),
+        ("--spectra", "fine"),
     ],
 )
 def test_every_offered_mode_runs_and_meets_its_target(
@@ -224,7 +225,7 @@ WRONG_OPTIONS = [
     ("--sampling-rate", 0), ("--sampling-rate", 1.5), ("--no-such-option",), ("--epsilon",),
     ("--test", ""), ("--delta", 0.4), ("--tile", 4), ("--custodian",), ("--rounding", "up"),
     ("--ring-bits", 16), ("--aggregation", "encrypted", "--ring-bits", 64),
-    ("--key-agreement", "sike"),
+    ("--key-agreement", "sike"), ("--spectra", "finest"),
     ("--key-agreement", "hybrid", "--aggregation", "plain", "--noise", "local"),
 ]  # fmt: skip
 
@@ -380,6 +381,20 @@ def test_predict_writes_a_map_and_refuses_what_does_not_fit(
     damaged.write_bytes(bytes(content))
     assert cli("predict", damaged, "--data", tiny, "--out", tmp_path / "m.png")[0] == 3
     assert not (tmp_path / "m.png").exists()
+
+
+def test_a_model_of_fine_spectra_predicts_and_verifies(
+    cli: Cli, tiny: Path, tmp_path: Path
+) -> None:
+    run, out = tmp_path / "fine", tmp_path / "map.h5"
+    code, _, err = cli(*small(tiny, run, "--epsilon", "inf", "--spectra", "fine"))
+    assert code == 0, err
+    code, text, err = cli("predict", run, "--data", tiny, "--out", out, "--json")
+    assert code == 0, err
+    assert json.loads(text)["accuracy"]["n_test"] == 240
+    assert "hsi log shape" in (run / "privacy.md").read_text(encoding="utf-8")
+    code, _, err = cli("audit", "verify", run)
+    assert code == 0, err
 
 
 def test_predict_serves_an_owner_of_one_modality(

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from scipy.fft import dct
 
 from feddiff_secure.data.layout import ModalityLayout, SensorLayout
-from feddiff_secure.data.tiles import TileBlock
 from feddiff_secure.errors import DataError
 from feddiff_secure.model.descriptors import hsi_descriptor, pixels, tile_means
 from feddiff_secure.model.embedding import shipped_embedding
@@ -31,6 +30,7 @@ from feddiff_secure.model.wavelengths import (
     resampling,
     standardise,
 )
+from tests.support.random_tiles import block
 
 Arrays = np.ndarray[Any, np.dtype[np.float32]]
 QUICK = FeatureSettings(timesteps=(20, 100), draws=1)
@@ -40,24 +40,6 @@ def layout(bands: int = 30, lidar: tuple[str, ...] = ("height", "intensity")) ->
     at = tuple(float(w) for w in np.linspace(420.0, 980.0, bands))
     names = tuple(f"band {i}" for i in range(bands))
     return SensorLayout((ModalityLayout("hsi", names, at), ModalityLayout("lidar", lidar)))
-
-
-def block(count: int, side: int, bands: int = 30, seed: int = 0, channels: int = 2) -> TileBlock:
-    rng = np.random.default_rng(seed)
-    ids = np.arange(count)
-    return TileBlock(
-        height=side,
-        width=side,
-        hsi=rng.random((count, bands, side, side), dtype=np.float32),
-        lidar=rng.random((count, channels, side, side), dtype=np.float32),
-        label=np.zeros((count, side, side), dtype=np.int16),
-        origin=np.zeros((count, 3), dtype=np.int32),
-        unit=ids.astype(np.int64),
-        index=ids.astype(np.int64),
-        region=ids.astype(np.int32),
-        group=ids.astype(np.int32),
-        site=ids.astype(np.int32),
-    )
 
 
 @settings(max_examples=20, deadline=None)
