@@ -2,7 +2,7 @@
 
     python scripts/make_log_shape.py --out log_shape.safetensors
 
-made feddiff_secure/model/priors/log_shape.safetensors (half a minute on one core). No measured data
+made feddiff_secure/model/priors/log_shape.safetensors (two seconds on one core). No measured data
 is read. For each grid: the covariance of the coefficients about their class's mean, over batches of
 20 random classes of 50 spectra; its inverse root, with 3 % of the mean variance added so that
 directions in which nothing varies are not blown up; divided by the root of the total variance,
